@@ -1,0 +1,1 @@
+"""one thin file per command."""

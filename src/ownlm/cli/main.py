@@ -1,0 +1,59 @@
+"""`ownlm <command>`: assembles the commands; turns a user's mistake into one clean block and its exit code.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 artifact, 5 machine, 6 missing package, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from ownlm.cli import answer, build, config, doctor, evaluate, inspect, plan, serve
+from ownlm.cli.output import err, print_error
+from ownlm.errors import OwnlmError
+
+app = typer.Typer(
+    name="ownlm",
+    help="Own your language model: from a folder of text to an audited assistant.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(doctor.doctor)
+app.command()(plan.plan)
+app.command()(build.build)
+app.command()(build.quickstart)
+app.command()(answer.generate)
+app.command()(answer.chat)
+app.command()(serve.serve)
+app.command("eval")(evaluate.evaluate)
+app.command()(inspect.trace)
+app.command()(inspect.lineage)
+app.command()(inspect.verify)
+app.command()(inspect.card)
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    try:
+        code = app(standalone_mode=False)
+    except OwnlmError as error:
+        print_error(error)
+        code = error.exit_code
+    except TyperException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted: run the same command again to go on from the last checkpoint")
+        code = 130
+    except BrokenPipeError:
+        code = 0  # the reader of a pipe has seen enough
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""documents in, questions out."""

@@ -1,0 +1,1 @@
+"""request -> tokens: the batching engine."""

@@ -1,0 +1,1 @@
+"""anything Generate -> scores."""

@@ -1,0 +1,1 @@
+"""Foreign model formats, one file per library."""

@@ -1,0 +1,1 @@
+"""the stages from a folder of text to an assistant, in order."""

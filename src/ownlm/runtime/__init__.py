@@ -1,0 +1,1 @@
+"""the machine and the run: files, artifacts, run log, progress, seeds, hardware."""
