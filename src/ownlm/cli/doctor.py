@@ -97,11 +97,11 @@ def _torch(machine: hardware.Hardware) -> Check:
     try:
         import torch
 
-        from ownlm.train import peak
+        from ownlm.train import peak, precision
     except (ImportError, OSError) as error:
         return Check("torch", "fail", f"does not load: {error}", 'pip install --force-reinstall "torch==2.13.0"')
-    kind = torch.bfloat16 if machine.has_bf16 else torch.float32
-    return Check("torch", "ok", f"{machine.torch}, {peak.measured_flops(kind) / 1e9:.0f} GFLOP/s in {str(kind)[6:]}")
+    kind, _ = precision.resolve("auto", torch.device("cpu"))
+    return Check("torch", "ok", f"{machine.torch}, {peak.matmul_peak(kind) / 1e9:.0f} GFLOP/s in {kind}")
 
 
 def _fts5() -> Check:

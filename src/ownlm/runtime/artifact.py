@@ -95,10 +95,12 @@ def digest_of(manifest: Manifest) -> str:
     )
 
 
-def stage_key(kind: str, inputs: Mapping[str, Manifest], config: Mapping[str, Any]) -> str:
+def stage_key(
+    kind: str, inputs: Mapping[str, Manifest], config: Mapping[str, Any], watch: object = None
+) -> str:
     digests = {name: manifest.digest for name, manifest in inputs.items()}
     return files.sha256_json(
-        {"kind": kind, "inputs": digests, "config": config, "version": ownlm.__version__}
+        {"kind": kind, "inputs": digests, "config": config, "watch": watch, "version": ownlm.__version__}
     )
 
 
@@ -127,9 +129,13 @@ def run(
     config: Mapping[str, Any],
     work: Callable[[Stage], None],
     notice: Callable[[str], None] = lambda text: None,
+    watch: object = None,
 ) -> tuple[Manifest, bool]:
-    """Make the artifact root/name unless it is there already. Returns its manifest and whether work was done."""
-    key = stage_key(kind, inputs, config)
+    """Make the artifact root/name unless it is there already. Returns its manifest and whether work was done.
+
+    `watch` (JSON) joins the key but not the digest: facts that tell "changed" without being content, like mtimes.
+    """
+    key = stage_key(kind, inputs, config, watch)
     final, partial = root / name, root / f"{name}.partial"
     _settle(root, name)
     if (final / NAME).is_file() and read(final).key == key:

@@ -62,6 +62,10 @@ class Progress:
     ) -> None:
         self._show(force=True, done=kind is None)
 
+    def start_at(self, count: int) -> None:
+        """What was done before this run: it counts towards the total, not towards the rate."""
+        self.count = self._start_count = count
+
     def update(self, n: int = 1, **facts: float | str) -> None:
         self.count += n
         self.facts.update(facts)

@@ -1,0 +1,51 @@
+"""losses.jsonl: one line per finished step, the same bytes whether or not the run was interrupted.
+
+The file is for people and reports; the truth is the checkpoint's history tensor, from which a resume rebuilds it.
+Timings are no part of it: they differ from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from ownlm.runtime import files
+
+COLUMNS = ("loss", "grad_norm", "learning_rate", "tokens")
+
+
+class History:
+    """The rows of all finished steps, in memory and in `folder/losses.jsonl`."""
+
+    def __init__(self, folder: Path, rows: Tensor | None = None) -> None:
+        """rows [steps, 4] float64 from a checkpoint; lines after them in the file are replaced."""
+        self.path = folder / "losses.jsonl"
+        self.rows: list[list[float]] = [] if rows is None else rows.tolist()
+        files.write_atomic(self.path, "".join(map(self._line, range(1, len(self.rows) + 1))))
+        try:
+            self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        except OSError as error:
+            raise files.machine_error(error, "opening the list of losses") from error
+
+    def append(self, *row: float) -> None:
+        self.rows.append(list(row))
+        try:
+            self._file.write(self._line(len(self.rows)))
+            self._file.flush()
+        except OSError as error:
+            raise files.machine_error(error, "writing the list of losses") from error
+
+    def tensor(self) -> Tensor:
+        """[steps, 4] float64."""
+        return torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(COLUMNS))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _line(self, step: int) -> str:
+        facts = dict(zip(COLUMNS, self.rows[step - 1], strict=True))
+        return json.dumps({"step": step, **facts, "tokens": int(facts["tokens"])}) + "\n"
