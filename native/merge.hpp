@@ -15,7 +15,7 @@
 namespace ownlm {
 
 constexpr uint32_t kNoRank = ~0u;
-constexpr size_t kShortWord = 48;  // symbols; up to here scanning for the minimum beats a heap
+constexpr size_t kShortWord = 128;  // bytes, a multiple of 8; up to here scanning for the minimum beats a heap
 
 // (left id, right id) -> rank, open addressing, 8 bytes a slot: 20 bits each id, 24 bits rank.
 class Merges {
@@ -67,27 +67,40 @@ class Merges {
   static uint64_t pack(uint32_t left, uint32_t right) { return static_cast<uint64_t>(left) << 20 | right; }
   size_t place(uint64_t pair) const { return (pair * 0x9E3779B97F4A7C15ull) >> shift_; }
 
+  // Symbols keep their places; keys[i] is (rank << 8 | i) of the pair that begins at i, so the least key says which
+  // pair is next and where it is, and finding it is one pass without branches.
   template <class Id>
   size_t apply_short(const Byte* word, size_t size, Id* out) const {
-    uint32_t ids[kShortWord], ranks[kShortWord];
-    size_t n = size;
-    for (size_t i = 0; i + 1 < n; ++i) ranks[i] = byte_pairs_[word[i] << 8 | word[i + 1]];
-    for (size_t i = 0; i < n; ++i) ids[i] = byte_ids_[word[i]];
-    while (n > 1) {
-      size_t best = 0;
-      uint32_t lowest = ranks[0];
-      for (size_t i = 1; i + 1 < n; ++i)
-        if (ranks[i] < lowest) lowest = ranks[best = i];
-      if (lowest == kNoRank) break;
-      ids[best] = results_[lowest];
-      --n;
-      for (size_t i = best + 1; i < n; ++i) ids[i] = ids[i + 1];
-      for (size_t i = best + 1; i + 1 < n; ++i) ranks[i] = ranks[i + 1];
-      if (best) ranks[best - 1] = rank(ids[best - 1], ids[best]);
-      if (best + 1 < n) ranks[best] = rank(ids[best], ids[best + 1]);
+    constexpr uint32_t kNone = ~0u;
+    uint32_t ids[kShortWord], keys[kShortWord];
+    uint8_t before[kShortWord + 1], after[kShortWord + 1];
+    const size_t padded = (size + 7) & ~size_t(7);
+    for (size_t i = 0; i < size; ++i) {
+      ids[i] = byte_ids_[word[i]];
+      before[i] = static_cast<uint8_t>(i - 1);
+      after[i] = static_cast<uint8_t>(i + 1);
     }
-    for (size_t i = 0; i < n; ++i) out[i] = static_cast<Id>(ids[i]);
+    const auto key = [](uint32_t rank, size_t at) { return rank == kNoRank ? kNone : rank << 8 | static_cast<uint32_t>(at); };
+    for (size_t i = 0; i + 1 < size; ++i) keys[i] = key(byte_pairs_[word[i] << 8 | word[i + 1]], i);
+    for (size_t i = size - 1; i < padded; ++i) keys[i] = kNone;
+    for (uint32_t least; (least = lowest(keys, padded)) != kNone;) {
+      const size_t at = least & 0xFF, gone = after[at], next = after[gone];
+      ids[at] = results_[least >> 8];
+      keys[gone] = kNone;
+      after[at] = static_cast<uint8_t>(next);
+      before[next] = static_cast<uint8_t>(at);
+      keys[at] = next < size ? key(rank(ids[at], ids[next]), at) : kNone;
+      if (at) keys[before[at]] = key(rank(ids[before[at]], ids[at]), before[at]);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < size; i = after[i]) out[n++] = static_cast<Id>(ids[i]);
     return n;
+  }
+
+  static uint32_t lowest(const uint32_t* keys, size_t padded) {
+    uint32_t least = keys[0];
+    for (size_t i = 0; i < padded; ++i) least = std::min(least, keys[i]);
+    return least;
   }
 
   // n log n: a linked list of live symbols and a heap of (rank, position); stale entries are skipped.

@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <stdexcept>
 
+// The innermost steps: the compiler would call them, and they run for every character.
+#define OWNLM_INLINE inline __attribute__((always_inline))
+
 namespace ownlm {
 
 using Byte = uint8_t;
@@ -53,7 +56,7 @@ class Splitter {
   }
 
   // Class of the character at p, and its length in bytes.
-  uint8_t at(const Byte* p, int& length) const {
+  OWNLM_INLINE uint8_t at(const Byte* p, int& length) const {
     const Byte b = *p;
     if (b < 0x80) {
       length = 1;
@@ -71,15 +74,21 @@ class Splitter {
     return table_[(b & 0x07) << 18 | (p[1] & 0x3F) << 12 | (p[2] & 0x3F) << 6 | (p[3] & 0x3F)];
   }
 
+  // Behind the characters whose class passes the test.
   template <class Test>
-  const Byte* skip(const Byte* p, const Byte* end, Test&& test) const {
-    int length;
-    while (p < end && test(at(p, length))) p += length;
+  OWNLM_INLINE const Byte* skip(const Byte* p, const Byte* end, Test&& test) const {
+    for (int length; p < end; p += length) {
+      while (*p < 0x80) {
+        if (!test(table_[*p])) return p;
+        if (++p == end) return p;
+      }
+      if (!test(at(p, length))) return p;
+    }
     return p;
   }
 
   // Length of a contraction at p ('s 't 're 've 'm 'll 'd), or 0. Ignoring case, U+017F is an s.
-  static int contraction(const Byte* p, const Byte* end, bool ignore_case) {
+  OWNLM_INLINE static int contraction(const Byte* p, const Byte* end, bool ignore_case) {
     if (end - p < 2 || *p != '\'') return 0;
     const Byte fold = ignore_case ? 0x20 : 0;
     const Byte a = p[1] | fold, b = end - p > 2 ? p[2] | fold : 0;
@@ -108,7 +117,7 @@ class Splitter {
   template <bool kNewlines, bool kSlash>
   const Byte* punctuation(const Byte* p, const Byte* end) const {
     const Byte* first = p + (*p == ' ');
-    const Byte* q = skip(first, end, is_punctuation);
+    const Byte* q = skip(first, end, [](uint8_t k) { return is_punctuation(k); });
     if (q == first) return nullptr;
     if (kNewlines)
       while (q < end && (*q == '\n' || *q == '\r' || (kSlash && *q == '/'))) ++q;
@@ -128,9 +137,9 @@ class Splitter {
     int length;
     if (first < end) {
       const uint8_t c = at(first, length);
-      if (is_letter(c)) return skip(first, end, is_letter);
+      if (is_letter(c)) return skip(first, end, [](uint8_t k) { return is_letter(k); });
       if (c == kNumber) return skip(first, end, [](uint8_t c) { return c == kNumber; });
-      if (is_punctuation(c)) return skip(first, end, is_punctuation);
+      if (is_punctuation(c)) return skip(first, end, [](uint8_t k) { return is_punctuation(k); });
     }
     return white_space<false>(p, end);
   }
@@ -140,12 +149,12 @@ class Splitter {
   const Byte* gpt4(const Byte* p, const Byte* end) const {
     int length, following;
     const uint8_t c = at(p, length);
-    if (is_letter(c)) return skip(p + length, end, is_letter);
+    if (is_letter(c)) return skip(p + length, end, [](uint8_t k) { return is_letter(k); });
     if (const int n = contraction(p, end, true)) return p + n;
     if (c == kNumber) return numbers<kDigits>(p, end);
     if (c != kNewline) {
       const Byte* next = p + length;
-      if (next < end && is_letter(at(next, following))) return skip(next + following, end, is_letter);
+      if (next < end && is_letter(at(next, following))) return skip(next + following, end, [](uint8_t k) { return is_letter(k); });
       if (const Byte* q = punctuation<true, false>(p, end)) return q;
     }
     return white_space<true>(p, end);
@@ -174,7 +183,7 @@ class Splitter {
     }
     const Byte* stop;
     if (q < end && c == kLower)
-      stop = skip(q, end, is_tail);
+      stop = skip(q, end, [](uint8_t k) { return is_tail(k); });
     else if (shared)
       stop = shared;
     else if (first > p && at(p, length) == kMark)

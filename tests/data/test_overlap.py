@@ -80,6 +80,17 @@ def test_every_offset_of_a_span_of_exactly_32_characters(tmp_path):
         assert not index.spans("#" + body[start : start + 31] + "#")
 
 
+def test_two_spans_of_one_document_with_a_changed_character_between(tmp_path):
+    rng = random.Random(5)
+    bodies = ["".join(rng.choices("abcdefghijklmnop", k=200)) for _ in range(3)]
+    overlap.build([Document(f"d{n}", body, f"s{n}") for n, body in enumerate(bodies)], tmp_path)
+    index = overlap.Overlap(tmp_path)
+    for n, body in enumerate(bodies):  # whole documents, so the first span begins where its document does
+        spans = sorted(index.spans(body[:90] + "#" + body[91:]), key=lambda span: span.start)
+        places = [(span.document_id, span.document_start, span.document_end) for span in spans]
+        assert places == [(f"d{n}", 0, 90), (f"d{n}", 91, 200)]
+
+
 def test_offsets_are_of_the_original_texts(tmp_path):
     body = "é  first\n\n    line of the   document\twith\n many   spaces in it, and an end"
     overlap.build([Document("z", "zzz", "z"), Document("d", body, "s")], tmp_path)

@@ -186,7 +186,7 @@ def test_a_stop_id_ends_the_answer_and_is_not_in_its_text() -> None:
 @pytest.mark.parametrize("forced", [True, False])
 def test_stop_strings_across_tokens_are_never_shown(forced: bool) -> None:
     e = engine(forced_runs=forced)
-    said = "one two STOP three".encode()
+    said = b"one two STOP three"
     streams = [
         e.submit(
             Request(
@@ -277,15 +277,16 @@ def test_messages_go_through_the_chat_template_and_prompts_begin_with_bos() -> N
 
 def test_a_full_queue_says_when_to_come_back() -> None:
     e = engine(max_running=1, max_queue=3, max_queue_tokens=50)
-    for _ in range(3):
-        e.submit(asked(range(10)))
+    held = [e.submit(asked(range(10))) for _ in range(3)]
     with pytest.raises(Overloaded) as caught:
         e.submit(asked(range(10)))
     assert "3 of 3 requests" in caught.value.values and caught.value.retry_after_seconds >= 1
     e.step()  # one is admitted
     with pytest.raises(Overloaded, match="20 of 50 prompt tokens"):
         e.submit(asked(range(40)))
-    e.submit(asked(range(10)))
+    held[2].close()  # room at once, without a step
+    held.append(e.submit(asked(range(40))))
+    assert e.stats()["waiting"] == 2 and e.stats()["queue_tokens"] == 50
 
 
 def test_a_request_that_gives_nan_fails_alone_and_leaves_a_clean_slot() -> None:

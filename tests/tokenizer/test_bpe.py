@@ -108,6 +108,8 @@ def test_bad_requests_are_named() -> None:
         bpe.train(["x"], 200)
     with pytest.raises(UsageError, match="Special"):
         bpe.train(["x"], 512, specials=("<a>", "<a>"))
+    with pytest.raises(UsageError, match="ordinary token too"):
+        bpe.train(["abc abc"], 512, specials=("abc",))
     with pytest.raises(DataError, match="no text"):
         bpe.train([], 512)
     with pytest.raises(DataError, match="character 1"):

@@ -119,6 +119,7 @@ def damage(data: dict, path: str, value: object) -> dict:
         ("added_tokens/0/id", "5", "added_tokens[0].id"),
         ("added_tokens/1/content", "<|bos|>", "added_tokens[1].id"),
         ("added_tokens/0/content", "", "added_tokens[0].content"),
+        ("added_tokens/0/content", "self", "added_tokens[0].id"),
         ("added_tokens/0/lstrip", True, "added_tokens[0].lstrip"),
         ("added_tokens/0/special", False, "added_tokens[0].special"),
     ],
@@ -163,3 +164,11 @@ def test_mutated_files_are_refused_or_work(tmp_path) -> None:
             continue
         assert again.decode(again.encode("abc é <|bos|> 😀")) == "abc é <|bos|> 😀"
     assert refused > 50
+
+
+def test_a_merge_given_twice_is_refused(folder, tmp_path) -> None:
+    data = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    data["model"]["merges"][3] = data["model"]["merges"][0]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data), "utf-8")
+    with pytest.raises(ArtifactError, match=r"model\.merges\[3\].*occurs twice"):
+        Tokenizer.load(tmp_path)

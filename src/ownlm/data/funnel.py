@@ -16,6 +16,8 @@ from ownlm.records import Document, Drop
 from ownlm.runtime import seed as seeds
 
 SAMPLE_CHARACTERS = 300
+MOST_REASONS = 100  # categories counted apart per step (a folder may hold any number of suffixes)
+ROWS = 12  # reasons that `table` shows per step
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Funnel:
         step.num_in += 1
         step.num_dropped += 1
         step.characters_in += characters
+        if category not in step.dropped and len(step.dropped) >= MOST_REASONS:
+            category = "other reasons"
         step.dropped[category] = step.dropped.get(category, 0) + 1
         self._sample(drop, category, step.dropped[category])
 
@@ -92,12 +96,15 @@ class Funnel:
         return {"steps": steps}
 
     def table(self) -> list[tuple[str, str, int, int, int]]:
-        """Rows (step, reason, in, out, dropped): one per step, then one per reason with only `dropped` set."""
+        """Rows (step, reason, in, out, dropped): one per step, then its ROWS largest reasons with only `dropped`."""
         rows: list[tuple[str, str, int, int, int]] = []
         for name, step in self.steps.items():
             rows.append((name, "", step.num_in, step.num_out, step.num_dropped))
-            for reason, count in sorted(step.dropped.items(), key=lambda item: (-item[1], item[0])):
-                rows.append((name, reason, 0, 0, count))
+            reasons = sorted(step.dropped.items(), key=lambda item: (-item[1], item[0]))
+            rows += [(name, reason, 0, 0, count) for reason, count in reasons[:ROWS]]
+            if reasons[ROWS:]:
+                rest = sum(count for _, count in reasons[ROWS:])
+                rows.append((name, f"{len(reasons) - ROWS} further reasons", 0, 0, rest))
         return rows
 
 

@@ -37,15 +37,14 @@ def ask_constraint(sequence: Sequence, vocab_size: int) -> None:
     if sequence.constraint is None:
         return
     try:
-        allowed = sequence.constraint.allowed(sequence.generated)
+        answer = sequence.constraint.allowed(sequence.generated)
+        allowed = None if answer is None else [int(i) for i in answer]
     except Exception as error:
         raise OwnlmError(
             "The request's constraint failed.", f"{type(error).__name__}: {error}", ""
         ) from error
-    if allowed is not None:
-        allowed = [int(i) for i in allowed]
-        if not allowed or min(allowed) < 0 or max(allowed) >= vocab_size:
-            raise OwnlmError("The request's constraint allows no token of the vocabulary.",
+    if allowed is not None and (not allowed or min(allowed) < 0 or max(allowed) >= vocab_size):
+        raise OwnlmError("The request's constraint allows no token of the vocabulary.",
                              f"after {len(sequence.generated)} tokens: {allowed[:5]}",
                              "a constraint ends an answer by allowing the end token")  # fmt: skip
     sequence.allowed = allowed

@@ -14,14 +14,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ownlm.engine import prompt, sampler
+from ownlm.engine import prompt, runner, sampler
 from ownlm.engine.answer import accept, ask_constraint, drain
-from ownlm.engine.cache import BatchView, SlotCache
+from ownlm.engine.cache import SlotCache
 from ownlm.engine.scheduler import Row, Scheduler
 from ownlm.engine.sequence import Sequence
 from ownlm.engine.stats import Stats
@@ -128,6 +128,8 @@ class Engine:
         """Forget a request: at once while it waits, before the next step when it runs."""
         with self._lock:
             sequence.aborted = True
+            if sequence in self.scheduler.waiting:
+                self._release(sequence, "abort")
             self._lock.notify_all()
         sequence.chunks.put(None)
 
@@ -169,13 +171,12 @@ class Engine:
         """One turn: sweep, admit, plan, then run each batch and hand out what it gave. False: nothing to do."""
         with self._turn:
             with self._lock:
-                for sequence in [*self.scheduler.waiting, *self.scheduler.running]:
-                    if sequence.aborted:
-                        self._release(sequence, "abort")
+                for sequence in [s for s in self.scheduler.running if s.aborted]:
+                    self._release(sequence, "abort")
                 admitted = self.scheduler.admit()
             for sequence in admitted:
                 sequence.admitted_at = self._clock()
-                self._guard(sequence, lambda s=sequence: ask_constraint(s, self.tokenizer.vocab_size))
+                self._guard(sequence, partial(ask_constraint, sequence, self.tokenizer.vocab_size))
             with self._lock:
                 batches = self.scheduler.plan()
             for batch in batches:
@@ -185,40 +186,22 @@ class Engine:
     def _run(self, batch: list[Row]) -> None:
         """One forward; rows with nothing pending any more get their next token."""
         try:
-            logits = self._forward(batch)  # [B,V]
+            logits = runner.forward(self.model, self.cache, batch)  # [B,V]
         except Exception as error:
             if len(batch) == 1:
                 return self._fail(batch[0].sequence, error)
             for row in batch:  # one of them is to blame; alone, only it fails again
                 self._run([row])
             return None
-        for sequence, count in batch:
-            sequence.num_computed += count
-        ready = [
-            i for i, row in enumerate(batch) if row.sequence.num_pending == 0 and not row.sequence.aborted
-        ]
+        for sequence, num_tokens in batch:
+            self._stats.prompt_tokens += 0 if sequence.generated else num_tokens
+            sequence.num_computed += num_tokens
+        ready = [i for i, (s, _) in enumerate(batch) if s.num_pending == 0 and not s.aborted]
         if ready:
             sequences = [batch[i].sequence for i in ready]
             for sequence, token in zip(sequences, sampler.choose(logits[ready], sequences), strict=True):
-                self._guard(sequence, lambda s=sequence, t=token: self._advance(s, t))
+                self._guard(sequence, partial(self._advance, sequence, token))
         return None
-
-    def _forward(self, batch: list[Row]) -> Tensor:
-        """The model over every row's pending tokens -> logits [B, V] of each row's last one."""
-        counts = [row.count for row in batch]
-        width = max(counts)
-        view = BatchView(
-            self.cache, [r.sequence.slot for r in batch], [r.sequence.num_computed for r in batch], counts
-        )
-        ids = torch.tensor(
-            [(row := r.sequence.pending(r.count)) + [0] * (width - len(row)) for r in batch]
-        )  # [B,T]
-        hidden = self.model.hidden(ids, view, view.positions)  # [B,T,D]
-        last = hidden[torch.arange(len(batch)), torch.tensor(counts) - 1]  # [B,D]
-        self._stats.prompt_tokens += sum(
-            c for r, c in zip(batch, counts, strict=True) if not r.sequence.generated
-        )
-        return self.model.logits(last)
 
     def _advance(self, sequence: Sequence, token: int | OwnlmError) -> None:
         """Take a token, and after it every token that the constraint leaves no choice about; send what is new."""

@@ -14,10 +14,10 @@ from ownlm.engine.sequence import Sequence
 
 
 class Row(NamedTuple):
-    """`count` pending tokens of a sequence, to be given to the model in this step."""
+    """`num_tokens` pending tokens of a sequence, to be given to the model in this step."""
 
     sequence: Sequence
-    count: int
+    num_tokens: int
 
 
 class Scheduler:
@@ -85,7 +85,7 @@ class Scheduler:
         rows: list[Row] = []
         for sequence in prompts:
             count = min(sequence.num_pending, self.prefill_tokens)
-            counts = [row.count for row in rows] + [count]
+            counts = [row.num_tokens for row in rows] + [count]
             fits = max(counts) * len(counts) <= self.prefill_tokens
             similar = 2 * min(counts) >= max(counts)  # at most half of a row is padding
             if not rows or (fits and similar):

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ownlm.data.ngram import KneserNey
 from ownlm.data.shards import Shards
 from ownlm.data import store
 from ownlm.evals import baselines, grounded, results
@@ -22,8 +21,6 @@ from ownlm.pipeline.journey import Journey
 from ownlm.records import Question, Sampling
 from ownlm.runtime.artifact import Stage
 from ownlm.runtime.progress import Progress
-
-_MAX_KN_TOKENS = 8_000_000  # the n-gram model's memory grows with its text
 
 
 def evaluate(journey: Journey) -> None:
@@ -77,15 +74,9 @@ def _baselines(root: Path, heldout: Shards, wanted: bool, say: Callable[[str], N
         found = baselines.xz(*sides)
         progress.update(0, bits_per_byte=found[0].bits_per_byte)
     train = Shards(root / "shards" / "train")
-    note = ""
-    tokens, starts = train.tokens, train.document_starts
-    if len(tokens) > _MAX_KN_TOKENS:
-        note = f"trained on the first {_MAX_KN_TOKENS} of {len(tokens)} training tokens"
-        tokens, starts = tokens[:_MAX_KN_TOKENS], starts[starts < _MAX_KN_TOKENS]
     with Progress("baseline KN") as progress:
-        model = KneserNey(5).fit(baselines.split_documents(tokens, starts), train.info.vocab_size)
-        pieces = baselines.split_documents(heldout.tokens, heldout.document_starts)
-        found.append(baselines.kneser_ney(model, pieces, heldout.num_bytes, note))
+        pieces = (baselines.split_documents(side.tokens, side.document_starts) for side in (train, heldout))
+        found.append(baselines.kneser_ney(*pieces, heldout.num_bytes, train.info.vocab_size))
         progress.update(0, bits_per_byte=found[-1].bits_per_byte)
     return found
 

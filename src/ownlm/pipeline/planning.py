@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,12 @@ def measured(journey: Journey) -> dict[str, float]:
     found["minutes_total"] = sum(seconds.values()) / 60
     found["unique_tokens"] = made["shards"].metrics["train_tokens"]
     found["bytes_per_token"] = made["shards"].metrics["train_bytes"] / made["shards"].metrics["train_tokens"]
-    for name in ("parameters", "tokens_per_second", "bits_per_byte", "loss"):
-        if name in made["pretrained"].metrics:
-            found[name] = made["pretrained"].metrics[name]
+    for name in ("parameters", "tokens_per_second"):
+        found[name] = made["pretrained"].metrics[name]
+    heldout = made["eval"].metrics.get("heldout", {}).get("bits_per_byte")
+    if heldout:
+        found["bits_per_byte"] = heldout["value"]
+        found["loss"] = heldout["value"] * math.log(2) * found["bytes_per_token"]
     return {name: value for name, value in found.items() if name in journey.plan}
 
 

@@ -37,7 +37,7 @@ def about(assistant: Assistant) -> dict[str, Any]:
     return {
         "name": root.name,
         "digest": assistant.manifest.digest,
-        "documents": corpus.metrics["train_documents"] + corpus.metrics["heldout_documents"],
+        "documents": corpus.metrics["train_documents"],
         "tokens": shards.metrics["train_tokens"],
         "parameters": assistant.raw.model.num_parameters(),
         "licences": corpus.licences,

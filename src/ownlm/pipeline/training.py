@@ -32,7 +32,7 @@ _GLANCE_TOKENS = 8192
 
 
 def pretrain(journey: Journey) -> None:
-    """Random weights to a language model of the training text; ends with bits per byte on the held-out documents."""
+    """Random weights to a language model of the training text; glances at held-out text on the way."""
     settings, plan = journey.settings, journey.plan
     assert plan is not None
     chosen = settings.pretrain
@@ -59,12 +59,9 @@ def pretrain(journey: Journey) -> None:
         batch_at = shard_batches(shards, chosen.context, chosen.batch_tokens // chosen.context, settings.seed)
         glance = _glance(model, heldout, chosen.context)
         last = _steps(journey, "pretrain", model, batch_at, run, stage.folder, glance)
-        with Progress("measure", unit="tokens") as progress:
-            found = measure(model, heldout, chosen.context)
-            progress.update(heldout.num_tokens, bits_per_byte=found.bits_per_byte)
         stage.metrics.update(
-            parameters=model.num_parameters(), loss=found.nats_per_token, bits_per_byte=found.bits_per_byte,
-            train_loss=last.loss, tokens=last.tokens, tokens_per_second=last.tokens_per_second, mfu=last.mfu,
+            parameters=model.num_parameters(), loss=last.loss, validation_bits_per_byte=glance(),
+            tokens=last.tokens, tokens_per_second=last.tokens_per_second, mfu=last.mfu,
             epochs=batch_at.epochs(num_steps),
         )  # fmt: skip
         stage.licences.update(journey.made["corpus"].licences)

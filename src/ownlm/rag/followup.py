@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ownlm.rag.lexical import LexicalIndex
-from ownlm.rag.terms import content_words, words
+from ownlm.rag.terms import STOP_WORDS, content_words, words
 from ownlm.records import Message
 
 _POINTING = frozenset("it its they them their he him his she her this that these those one there".split())
@@ -28,8 +28,8 @@ def standalone(messages: Sequence[Message], index: LexicalIndex) -> tuple[str, i
 
 
 def points_back(question: str) -> bool:
+    """Whether a question cannot be understood without the one before."""
     found = [word.lower() for word in words(question)]
-    content = [word for word in content_words(question) if word.lower() not in _POINTING]
-    pronoun = any(word in _POINTING for word in found)
-    connected = bool(found) and found[0] in ("and", "but", "so", "then")
-    return (pronoun and len(content) <= _FEW) or (connected and len(content) <= _FEW) or not content
+    content = [word for word in content_words(question) if word.lower() not in STOP_WORDS or "`" in question]
+    leans = any(word in _POINTING for word in found) or (bool(found) and found[0] in ("and", "but", "so", "then"))
+    return not content or (leans and len(content) <= _FEW)

@@ -152,17 +152,17 @@ class GroundedConstraint:
         known = len(generated)
         while generated[:known] not in self._states:
             known -= 1
-        state: _State | None = self._states[generated[:known]]
+        state = self._states[generated[:known]]
         for at in range(known, len(generated)):
-            state = self._step(state, generated[at], at)
-            if state is None:
+            following = self._step(state, generated[at], at)
+            if following is None and at + 1 < len(generated):
+                raise ValueError(f"token {generated[at + 1]} at position {at + 1} comes after the end of the answer")
+            if following is None:
                 return None
-            self._states[generated[: at + 1]] = state
+            state = self._states[generated[: at + 1]] = following
         return state
 
-    def _step(self, state: _State | None, id: int, at: int) -> _State | None:
-        if state is None:
-            raise ValueError(f"token {id} at position {at} comes after the end of the answer")
+    def _step(self, state: _State, id: int, at: int) -> _State | None:
         node, said, began = state.node, state.said, state.began
         if node.claim != -1 and id == self.end:
             return None

@@ -18,7 +18,7 @@ from ownlm.errors import ArtifactError
 from ownlm.rag import ranking
 from ownlm.rag.ranking import Candidate, Weighed
 from ownlm.rag.terms import content_words, forms, words
-from ownlm.rag.writing import FORMAT, Built, write
+from ownlm.rag.writing import FORMAT, Built, add_facts, write
 from ownlm.records import Document, Passage
 
 CANDIDATES = 60  # passages that BM25 proposes
@@ -61,10 +61,7 @@ class LexicalIndex:
 
         built = write(Path(path), documents, num_training)
         threshold, report = relevance.calibrate(LexicalIndex(path), built.samples, seed)
-        with sqlite3.connect(path) as connection:
-            facts = [("threshold", json.dumps(threshold)), ("calibration", json.dumps(report))]
-            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
-        connection.close()
+        add_facts(Path(path), threshold=threshold, calibration=report)
         return replace(built, threshold=threshold)
 
     def _connection(self) -> sqlite3.Connection:
@@ -74,7 +71,7 @@ class LexicalIndex:
             connection = sqlite3.connect(uri, uri=True)
             connection.execute("PRAGMA mmap_size = 268435456")
             self._local.connection = connection
-            self._local.frequencies = {}
+            self._local.frequencies, self._local.weighed = {}, {}
         return connection
 
     def search(self, question: str, k: int = 3) -> list[Passage]:
@@ -90,9 +87,16 @@ class LexicalIndex:
     __call__ = search  # it is a Retrieve
 
     def weigh(self, question: str) -> list[Weighed]:
-        """The content words of a question with their terms and inverse document frequencies."""
-        weighed = [w for word in content_words(question) if forms(word) for w in ranking.weigh(word, self.frequency, self.num_passages)]
-        return sorted(weighed, key=lambda word: -word.weight)[:_MOST_WORDS]
+        """The content words of a question with their terms and inverse document frequencies, the weightiest first."""
+        self._connection()
+        known: dict[str, list[Weighed]] = self._local.weighed
+        if question in known:
+            return known[question]
+        if len(known) > 16:
+            known.clear()
+        weighed = [w for word in content_words(question) if forms(word) for w in ranking.weigh(word, self)]
+        known[question] = sorted(weighed, key=lambda word: -word.weight)[:_MOST_WORDS]
+        return known[question]
 
     def frequency(self, term: str) -> int:
         """In how many passages a term occurs."""
@@ -105,16 +109,23 @@ class LexicalIndex:
             known[term] = int(row[0]) if row else 0
         return known[term]
 
+    def beginning(self, prefix: str) -> list[tuple[str, int]]:
+        """(term, in how many passages) of the terms that begin so."""
+        found = self._connection().execute(
+            "SELECT term, doc FROM vocabulary WHERE term >= ? AND term < ?", (prefix, prefix + "\U0010ffff")
+        )
+        return [(str(term), int(count)) for term, count in found]
+
     def _candidates(self, weighed: Sequence[Weighed], limit: int) -> list[Candidate]:
-        query = ranking.query(weighed, self.frequency, self.num_passages)
+        query = ranking.query(weighed, self)
         if not query:
             return []
         rows = self._connection().execute(
-            "SELECT t.rowid, t.rank, t.title, t.body, p.part FROM terms t JOIN passages p ON p.id = t.rowid "
+            "SELECT t.rowid, t.rank, t.title, t.body, p.title, p.part FROM terms t JOIN passages p ON p.id = t.rowid "
             "WHERE t.terms MATCH ? ORDER BY t.rank, t.rowid LIMIT ?",
             (query, limit),
         )
-        return [Candidate(number, -rank, title, body, part) for number, rank, title, body, part in rows]
+        return [Candidate(number, -rank, *rest) for number, rank, *rest in rows]
 
     def _named(self, question: str, known: set[int]) -> list[Candidate]:
         """Passages whose title, or its last part, stands in the question."""
@@ -123,11 +134,11 @@ class LexicalIndex:
             return []
         marks = ",".join("?" * len(names))
         rows = self._connection().execute(
-            f"SELECT p.id, t.title, t.body, p.part FROM passages p JOIN terms t ON t.rowid = p.id "  # noqa: S608
+            f"SELECT p.id, t.title, t.body, p.title, p.part FROM passages p JOIN terms t ON t.rowid = p.id "  # noqa: S608
             f"WHERE p.id IN (SELECT passage FROM names WHERE name IN ({marks}) ORDER BY part, passage LIMIT ?) ORDER BY p.id",
             (*names, NAMED),
         )
-        return [Candidate(number, 0.0, title, body, part) for number, title, body, part in rows if number not in known]
+        return [Candidate(number, 0.0, *rest) for number, *rest in rows if number not in known]
 
     def passage(self, number: int) -> Passage:
         """Raises KeyError for an unknown id."""
@@ -143,7 +154,8 @@ class LexicalIndex:
         ).fetchone()  # fmt: skip
         if row is None:
             raise KeyError(document_id)
-        return Document(*row[:4], json.loads(row[4]))
+        name, text, source, licence, meta = row
+        return Document(name, text, source, licence, json.loads(meta))
 
     def relevance(self, question: str, passages: Sequence[Passage]) -> float:
         """0..1: how much of what the question asks about stands in the best of these passages (relevance.py)."""
@@ -167,7 +179,7 @@ class LexicalIndex:
 
     def together(self, wanted: Sequence[str]) -> bool:
         """Whether one passage of the collection holds all these words (in any form of theirs)."""
-        found = [forms(word)[0] for word in wanted if forms(word)]
+        found = [forms(word)[0] for part in wanted for word in words(part) if forms(word)]
         match = " AND ".join('"' + term.replace('"', '""') + '"' for term in found)
         row = self._connection().execute("SELECT 1 FROM terms WHERE terms MATCH ? LIMIT 1", (match,)).fetchone() if match else None  # fmt: skip
         return row is not None

@@ -20,6 +20,7 @@ _TOKEN = regex.compile(
 )
 _CAMEL = regex.compile(r"\p{Lu}+(?=\p{Lu}\p{Ll})|\p{Lu}?\p{Ll}[\p{Ll}\p{M}]*|\p{Lu}+|[\p{Lo}\p{Lm}][\p{L}\p{M}]*|\p{N}+")
 _JOINT = regex.compile(r"\.|::|->|-")
+_POSSESSIVE = regex.compile(r"['’]s?$")
 _DOTS = regex.compile(r"::|->")
 _WIDE = regex.compile(r"^[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]")
 _LONGEST = 64  # characters of a term: longer ones (base64, hashes) are cut, in questions and passages alike
@@ -69,6 +70,7 @@ def forms(word: str) -> tuple[str, ...]:
     """The terms of one word: the stem of a plain word; of an identifier the whole form first, then its parts."""
     if _WIDE.match(word):
         return tuple(word[i : i + 2] for i in range(max(1, len(word) - 1)))
+    word = _POSSESSIVE.sub("", word).replace("'", "").replace("’", "")
     segments = [segment for segment in _JOINT.split(word.strip("_$")) if segment]
     found: list[str] = []
     if len(segments) > 1:
@@ -95,7 +97,7 @@ def _whole(word: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word.replace("’", "'").removesuffix("'s")))[:_LONGEST] or word[:_LONGEST]
+    return str(_stemmer().stemWord(word))[:_LONGEST] or word[:_LONGEST]
 
 
 _STEMMERS: dict[int, Stemmer.Stemmer] = {}
@@ -114,11 +116,13 @@ def content_words(question: str) -> list[str]:
     Words in `backticks` or quotation marks are always kept.
     """
     quoted = {word for span in _QUOTED.findall(question) for word in words("".join(span))}
+    quoted |= set(_ORDINAL.findall(question))
     every = list(dict.fromkeys(words(question)))
-    kept = [word for word in every if word in quoted or word.lower() not in STOP_WORDS]
+    kept = [word for word in every if word in quoted or word.lower().replace("’", "'") not in STOP_WORDS]
     if not kept:
         kept = [word for word in every if word.lower() not in QUESTION_WORDS]
     return kept or every
 
 
 _QUOTED = regex.compile(r"`([^`]+)`|\"([^\"]{1,60})\"|“([^”]{1,60})”")
+_ORDINAL = regex.compile(r"(?i:chapter|book|part|act|scene|volume|section|appendix|phase|type|level|class|adventure)\s+([IA])\b")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ownlm.errors import DataError
 from ownlm.rag import ranking
@@ -17,10 +18,10 @@ from ownlm.rag.terms import terms
 from ownlm.records import Document, Passage
 
 FORMAT = 1
-TITLE_WEIGHT = 3.0  # of a term in the title against one in the text, in BM25
+TITLE_WEIGHT = 3.0  # of a term in the title against one in the text, in BM25 (in _SCHEMA)
 CALIBRATED_ON = 200  # documents kept to write calibration questions from, spread over the training documents
 
-_SCHEMA = f"""
+_SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -32,7 +33,7 @@ CREATE TABLE names (name TEXT NOT NULL, part INTEGER NOT NULL, passage INTEGER N
     PRIMARY KEY (name, part, passage)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE terms USING fts5(title, body,
     tokenize = "unicode61 remove_diacritics 0 categories 'L* N* M* P* S* Co'");
-INSERT INTO terms(terms, rank) VALUES ('rank', 'bm25({TITLE_WEIGHT}, 1.0)');
+INSERT INTO terms(terms, rank) VALUES ('rank', 'bm25(3.0, 1.0)');
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(terms, row);
 """
 
@@ -66,6 +67,19 @@ def write(path: Path, documents: Iterable[Document], num_training: int | None) -
         connection.close()
     _sync(path)
     return built
+
+
+def add_facts(path: Path, **facts: Any) -> None:
+    """Write values that are known only when the index can be searched."""
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")
+        with connection:
+            rows = [(name, json.dumps(value)) for name, value in facts.items()]
+            connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+    finally:
+        connection.close()
+    _sync(path)
 
 
 def _fill(connection: sqlite3.Connection, documents: Iterable[Document], num_training: int | None) -> Built:

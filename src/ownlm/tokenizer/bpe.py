@@ -61,6 +61,13 @@ def train(
     total = vocab_size if len(merges) == wanted else min(vocab_size, -(-natural // _ALIGNMENT) * _ALIGNMENT)
     names = [f"<|reserved_{n}|>" for n in range(total - natural)] + list(specials)
     vocabulary = Vocabulary.from_merges(family, merges, names)
+    for name in names:
+        if name.encode("utf-8") in vocabulary.tokens[: 256 + len(merges)]:
+            raise UsageError(
+                "A special token must not be an ordinary token too.",
+                repr(name),
+                "choose a name like <|this|>",
+            )
     training = Training(vocab_size, total, len(merges), total - natural, num_words, num_bytes, min_count)
     return Tokenizer(vocabulary, training=training)
 

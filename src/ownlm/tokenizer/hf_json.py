@@ -220,6 +220,7 @@ def _specials(data: dict[str, Any], file: str, by_id: dict[int, str]) -> dict[st
     rows = data.get("added_tokens", [])
     if not isinstance(rows, list):
         raise _wrong(file, "added_tokens", "not a list")
+    ids = {text: id for id, text in by_id.items()}
     names: dict[str, int] = {}
     for n, row in enumerate(rows):
         field = f"added_tokens[{n}]"
@@ -234,7 +235,7 @@ def _specials(data: dict[str, Any], file: str, by_id: dict[int, str]) -> dict[st
         name, id = row["content"], row.get("id")
         if type(id) is not int or id < 0:
             raise _wrong(file, f"{field}.id", f"{id!r}")
-        if name in names or id in names.values() or by_id.get(id, name) != name:
+        if name in names or id in names.values() or by_id.get(id, name) != name or ids.get(name, id) != id:
             raise _wrong(file, f"{field}.id", f"{name[:40]!r} = {id} clashes with another token")
         names[name] = id
     return dict(sorted(names.items(), key=lambda item: item[1]))

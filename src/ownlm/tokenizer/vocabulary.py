@@ -55,18 +55,18 @@ class Vocabulary:
 
     def merge_table(self) -> np.ndarray:
         """int64 [M, 3]: (left, right, result) ids. Raises ArtifactError when a merge makes no known token."""
-        ids = self._ordinary()
-        table = np.zeros((len(self.merges), 3), dtype=np.int64)
-        for rank, (left, right) in enumerate(self.merges):
-            result = ids.get(self.tokens[left] + self.tokens[right])
-            if result is None:
-                raise ArtifactError(
-                    "A merge makes a token that is not in the vocabulary.",
-                    f"model.merges[{rank}] = ({self.tokens[left]!r}, {self.tokens[right]!r})",
-                    "take the tokenizer.json from the folder it was written to",
-                )
-            table[rank] = left, right, result
-        return table
+        ids, tokens = self._ordinary(), self.tokens
+        results = [ids.get(tokens[left] + tokens[right], -1) for left, right in self.merges]
+        if -1 in results:
+            rank = results.index(-1)
+            left, right = self.merges[rank]
+            raise ArtifactError(
+                "A merge makes a token that is not in the vocabulary.",
+                f"model.merges[{rank}] = ({tokens[left]!r}, {tokens[right]!r})",
+                "take the tokenizer.json from the folder it was written to",
+            )
+        pairs = np.array(self.merges, dtype=np.int64).reshape(-1, 2)
+        return np.column_stack([pairs, np.array(results, dtype=np.int64)])
 
     def _ordinary(self) -> dict[bytes, int]:
         special = set(self.specials.values())

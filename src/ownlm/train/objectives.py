@@ -17,6 +17,9 @@ IGNORE = -100
 PIECE_TOKENS = 512
 """R: logits of so many tokens at a time (16 MB at a vocabulary of 8,192: they stay in the processor's cache)."""
 
+_UNDERFLOW = 1e-30
+"""Probability below which float32 loses digits (its smallest normal number is 1.2e-38)."""
+
 
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, divisor: int) -> Tensor:
     """Sum of -log p(target) over trained tokens, divided by `divisor` (the trained tokens of the whole step).
@@ -26,6 +29,9 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, divisor: int)
     are in the cache (no product is done twice; the fused linear cross-entropy of Hsu et al. 2024, Liger
     Kernel, arXiv:2410.10989, section 3.2). Under autocast the products run in bfloat16, the softmax in float32.
     """
+    trained = targets != IGNORE  # [N]
+    if int(trained.sum()) < len(targets):  # fine-tuning: only the trained few need logits
+        hidden, targets = hidden[trained], targets[trained]
     if not torch.is_grad_enabled():
         return reference(hidden, weight, targets, divisor)
     dtype = torch.get_autocast_dtype(hidden.device.type)
@@ -50,19 +56,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(targets), PIECE_TOKENS):
             part = slice(start, start + PIECE_TOKENS)
-            trained = targets[part] != IGNORE  # [R]
+            scale = (targets[part] != IGNORE)[:, None] / divisor  # [R,1]
             wanted = targets[part].clamp(min=0)[:, None]  # [R,1]
             logits = (narrow[part] @ matrix.t()).float()  # [R,V]
-            total = logits.logsumexp(dim=1, keepdim=True)  # [R,1]
-            loss += ((total - logits.gather(1, wanted)) * trained[:, None]).sum()
-            grad = logits.sub_(total).exp_()  # [R,V]: the probabilities ...
-            grad.scatter_add_(1, wanted, torch.full_like(total, -1.0))  # ... less one at the target
-            grad.mul_(trained[:, None] / divisor)
+            grad = logits.softmax(dim=1)  # [R,V]: one pass over memory, where log_softmax and exp are two ...
+            chosen = grad.gather(1, wanted)  # [R,1]
+            if float(chosen.min()) < _UNDERFLOW:  # ... except for a target so unlikely that its log is lost
+                likelihood = logits.log_softmax(dim=1).gather(1, wanted)
+            else:
+                likelihood = chosen.log()
+            loss -= (likelihood * scale).sum()
+            grad.scatter_add_(1, wanted, torch.full_like(chosen, -1.0))  # probability less one at the target
             grad = grad.to(dtype)
-            grad_hidden[part] = grad @ matrix
-            grad_weight += grad.t() @ narrow[part]
+            # The scale belongs on grad; on the narrow sides of the products it is V/D times cheaper.
+            grad_hidden[part] = (grad @ matrix) * scale
+            grad_weight += grad.t() @ (narrow[part] * scale).to(dtype)
         ctx.save_for_backward(grad_hidden, grad_weight)
-        return loss / divisor
+        return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None]:

@@ -5,6 +5,8 @@ Language-blind: a block begins at an unindented line after a blank one and takes
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import regex
 
 from ownlm.data.synth.outline import Section, shortened
@@ -31,7 +33,7 @@ def outline(document: Document) -> list[Section]:
     file = shortened(path.rpartition("/")[2])
     cuts = [0, *(match.end() for match in _BLOCK.finditer(text) if not _CLOSER.match(text[match.end() :][:1])), len(text)]
     found: list[Section] = []
-    for start, end in zip(cuts, cuts[1:]):
+    for start, end in pairwise(cuts):
         block = text[start:end]
         if not block.strip():
             continue
@@ -63,5 +65,5 @@ def _name(block: str) -> str:
         for match in pattern.finditer(block):
             line = block[block.rfind("\n", 0, match.start("name")) + 1 :]
             if not line[:1].isspace() and not _COMMENT.match(line):
-                return match["name"].strip(":.")
+                return str(match["name"]).strip(":.")
     return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import regex
 
-from ownlm.data.synth.outline import Section, breadcrumb, page_title, shortened
+from ownlm.data.synth.outline import Section, breadcrumb, page_title, shortened, with_bare_headings
 from ownlm.records import Document
 
 _ATX = regex.compile(r"^ {0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$")
@@ -39,7 +39,9 @@ def outline(document: Document) -> list[Section] | None:
     page = clean(title[1]) if title else ""
     tops = [heading for heading in headings if heading.level == min(h.level for h in headings)]
     if not page:
-        page = tops[0].text if len(tops) == 1 and tops[0] is headings[0] else page_title(document)
+        page = page_title(document)
+        if tops[0] is headings[0] and (len(tops) == 1 or _alike(tops[0].text, page)):
+            page = tops[0].text
     found: list[Section] = []
     begin = front.end() if front else 0
     if text[begin : headings[0].start].strip():
@@ -54,7 +56,13 @@ def outline(document: Document) -> list[Section] | None:
         parent = parts[-2] if len(parts) > 1 else ""
         if text[heading.start : end].strip():
             found.append(Section("section", breadcrumb(parts), shortened(parts[-1], 56) if parent else parts[-1], parent, heading.start, end, end))  # fmt: skip
-    return found
+    return with_bare_headings(found, text)
+
+
+def _alike(heading: str, name: str) -> bool:
+    """Whether a file is named after its first heading: a longer word in both."""
+    longer = [{word for word in regex.findall(r"\w{4,}", text.lower())} for text in (heading, name)]
+    return bool(longer[0] & longer[1])
 
 
 def clean(heading: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import regex
@@ -13,6 +13,7 @@ from ownlm.records import Document
 
 Kind = Literal["module", "class", "function", "code", "section", "chapter", "text"]
 LONGEST_TITLE = 80
+_UNDERLINES = regex.compile(r"^\W{3,}$", regex.M)
 _SPACES = regex.compile(r"\s+")
 
 
@@ -63,6 +64,20 @@ def language_of(document: Document) -> str:
 def is_code_source(source: str) -> bool:
     form = format_of(source.rpartition("/")[2])
     return form is not None and form.kind == "code"
+
+
+def with_bare_headings(found: list[Section], text: str) -> list[Section]:
+    """Sections that are nothing but their heading line joined to the section below them, which keeps its title."""
+    joined: list[Section] = []
+    start = -1
+    for section in found:
+        bare = len(_UNDERLINES.sub("", text[section.start : section.end]).strip().split("\n")) == 1
+        if bare and section is not found[-1] and section.kind != "text":
+            start = section.start if start < 0 else start
+            continue
+        joined.append(section if start < 0 else replace(section, start=start))
+        start = -1
+    return joined
 
 
 def page_title(document: Document) -> str:

@@ -15,7 +15,7 @@ from ownlm.records import Document
 
 _NAME = r"(?:\p{Lu}[\p{L}’'-]+|\p{Lu}\.)(?:\s+(?:(?:of|de|von|van|the|la|le)\s+)?(?:\p{Lu}[\p{L}’'-]+|\p{Lu}\.)){0,3}"
 _IS_A = regex.compile(
-    rf"^(?:The\s+|An?\s+)?(?P<x>(?:[`*_:]*[\p{{L}}\p{{N}}][\w`.()'’*-]*)(?:\s+[\p{{L}}\p{{N}}`][\w`.()'’*-]*){{0,4}}?)\s+"
+    r"^(?:The\s+|An?\s+)?(?P<x>(?:[`*_:]*[\p{L}\p{N}][\w`.()'’*-]*)(?:\s+[\p{L}\p{N}`][\w`.()'’*-]*){0,4}?)\s+"
     r"(?P<verb>is|are|was|were|refers?\s+to|means|stands\s+for|denotes?)\s+(?P<rest>(?:an?|the|one|any|some|used|called|also|simply|just)\b.{15,})",
     regex.S,
 )
@@ -26,10 +26,10 @@ _NOT_NAMES = frozenset(
     each if when while where as for in on at by with from but and or so then now yes no not however thus therefore
     following example examples note name result answer reason purpose value goal idea point problem difference first
     second third last next only best same other above below output code way thing method function class module option
-    default argument parameter rest former latter how why mr mrs miss sir dear oh ah well""".split()
+    default argument parameter rest former latter how why its his her my our their your mr mrs miss sir dear oh ah well""".split()
 )
-_PERSON = frozenset({"mr", "mrs", "miss", "sir", "lady", "lord", "dr", "doctor", "prince", "princess", "count", "captain"})
-_SPACES = regex.compile(r"\s+")
+_CLAUSE = frozenset("that which who if when is are was be it we you this to not can will do does say see keep recall".split())
+_MARKS = regex.compile(r"(?<!\w)[`*_]{1,2}(?=\w)|(?<=[\w)])[`*_]{1,2}(?!\w)|:[\w:]+:(?=`)|`")
 _MOST_MENTIONS = 2  # a thing mentioned more often than this in the document has no single right passage
 
 
@@ -41,20 +41,21 @@ def drafts(document: Document, section: Section, mentions_of: Callable[[str], in
     text = document.text
     for start, end in sentences(text, section.start, section.end):
         sentence = plain(text[start:end])
-        if not 30 <= len(sentence) <= 400:
+        if not 30 <= len(sentence) <= 300:
             continue
-        for kind, templates, x in _asked(sentence):
-            if (mentions_of(x) if mentions_of else _mentions(text, x)) <= _MOST_MENTIONS:
-                yield Draft(kind, templates, x, says(section.title, sentence), _SPACES.sub(" ", x), start, end)
+        for kind, templates, subject in _asked(sentence):
+            most = _MOST_MENTIONS if kind != "about" else 1
+            if (mentions_of(subject) if mentions_of else _mentions(text, subject)) <= most:
+                x = _MARKS.sub("", subject)
+                yield Draft(kind, templates, x, says(section.title, sentence), subject, start, end)
                 break
 
 
 def _asked(sentence: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
     defined = _IS_A.match(sentence)
     if defined and _is_thing(defined["x"]):
-        x = defined["x"].strip("`*_: ")
         plural = defined["verb"] in ("are", "were")
-        yield "what_is", phrasing.WHAT_ARE if plural else phrasing.WHAT_IS, x
+        yield "what_is", phrasing.WHAT_ARE if plural else phrasing.WHAT_IS, defined["x"]
     named = _APPOSITION.search(sentence)
     if named and _is_thing(named["x"]):
         yield "who_is", phrasing.WHO_IS, named["x"]
@@ -64,8 +65,10 @@ def _asked(sentence: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 
 def _is_thing(x: str) -> bool:
-    words = [word for word in regex.findall(r"[\w’'-]+", x.lower())]
-    return bool(words) and words[0] not in _NOT_NAMES and words[-1] not in _NOT_NAMES and len("".join(words)) >= 4
+    words = [regex.sub(r"['’]s?$", "", word) for word in regex.findall(r"[\w’'-]+", x.lower())]
+    if not words or len("".join(words)) < 4 or x.count("`") % 2 or x.count("(") != x.count(")") or "--" in x:
+        return False
+    return words[0] not in _NOT_NAMES and words[-1] not in _NOT_NAMES and not _CLAUSE.intersection(words)
 
 
 def _mentions(text: str, x: str) -> int:

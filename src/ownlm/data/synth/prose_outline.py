@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import regex
 
-from ownlm.data.synth.outline import Section, breadcrumb, page_title, shortened
+from ownlm.data.synth.heading_outline import clean
+from ownlm.data.synth.outline import Section, breadcrumb, page_title, shortened, with_bare_headings
 from ownlm.records import Document
 
 _PARAGRAPH = regex.compile(r"\S(?:.*?\S)??(?=[ \t]*(?:\n[ \t]*\n|\Z))", regex.S)
 _CHAPTER = regex.compile(
-    r"^(?P<word>chapter|book|part|volume|act|scene|canto|section|adventure|letter|epilogue|prologue|preface|"
+    r"^(?:(?:the\s+)?(?:first|second|third|fourth|fifth|last)\s+(?=epilogue|prologue|part|book|act|volume))?(?P<word>chapter|book|part|volume|act|scene|canto|section|adventure|letter|epilogue|prologue|preface|"
     r"introduction|appendix|kapitel|teil|chapitre|livre|capítulo|capitolo|libro)\b[\s.:]*(?P<number>[IVXLCDM]+\b|\d+\b|[A-Za-z-]+\b)?(?P<rest>.*)$",
     regex.I,
 )
-_NUMBERED = regex.compile(r"^(?:[IVXLC]{1,7}|\d{1,3}(?:\.\d{1,3}){0,3})[.):]?(?:\s+\S.{0,70})?$")
-_OUTER = {"book": 1, "part": 1, "volume": 1, "act": 1, "livre": 1, "teil": 1, "libro": 1}
+_NUMBERED = regex.compile(
+    r"^(?:(?:[IVXLC]{1,7}|\d{1,3}(?:\.\d{1,3}){0,3})[.):]?|(?:[IVXLC]{1,7}[.):]|\d{1,3}(?:\.\d{1,3}){0,3}[.):]?)\s+\p{Lu}.{0,70})$"
+)
+_SPOKEN = regex.compile(r"""^["'“‘*]|[.!?"'”’]$""")
+_OUTER = {"book": 1, "part": 1, "volume": 1, "act": 1, "epilogue": 1, "prologue": 1, "livre": 1, "teil": 1, "libro": 1}
 _MOST = 70  # characters of a heading
 _LETTER = regex.compile(r"\p{L}")
 _LONG_LINE = 200
@@ -34,8 +38,8 @@ def outline(document: Document) -> list[Section]:
     for number, (start, end) in enumerate(paragraphs):
         following = paragraphs[number + 1] if number + 1 < len(paragraphs) else None
         level = _level(text[start:end], text[slice(*following)] if following else "", unwrapped)
-        if level:
-            headings.append((start, level, shortened(text[start:end].strip(" *_=#"), _MOST)))
+        if level and clean(text[start:end]):
+            headings.append((start, level, shortened(clean(text[start:end].strip(" *_=#")), _MOST)))
     if unwrapped and headings and headings[0][0] == (paragraphs[0][0] if paragraphs else -1):
         stated = document.meta.get("title")
         page = stated if isinstance(stated, str) and stated.strip() else headings[0][2]
@@ -52,7 +56,7 @@ def _is_unwrapped(text: str, paragraphs: list[tuple[int, int]]) -> bool:
 def _level(paragraph: str, following: str, unwrapped: bool) -> int:
     """0: not a heading; 1 to 3: outermost in."""
     line = paragraph.strip()
-    if len(line) > _MOST or "\n" in line.strip() and line.count("\n") > 1 or not following:
+    if len(line) > _MOST or ("\n" in line.strip() and line.count("\n") > 1) or not following:
         return 0
     flat = " ".join(line.split())
     chapter = _CHAPTER.match(flat)
@@ -63,7 +67,7 @@ def _level(paragraph: str, following: str, unwrapped: bool) -> int:
         and (_is_count(chapter["number"]) or not chapter["number"] or capitals)
     ):
         return _OUTER.get(chapter["word"].lower(), 2)
-    if capitals and not flat.endswith((",", ";", "!", "?")) and len(following) > len(flat):
+    if capitals and not (_SPOKEN.search(flat) and len(flat.split()) < 3) and not flat.startswith(('"', "“")) and not flat.endswith((",", ";", "!", "?")) and len(following) > len(flat):
         return 2
     if _NUMBERED.match(flat) and not flat.endswith((",", ";")) and len(following) > 40 and (
         not flat[0].isdigit() or "." in flat[:5] or flat.isdigit()
@@ -75,7 +79,7 @@ def _level(paragraph: str, following: str, unwrapped: bool) -> int:
 
 
 def _is_count(number: str | None) -> bool:
-    return bool(number) and (number.isdigit() or bool(regex.fullmatch(r"[IVXLCDM]+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|first|second|third|last", number, regex.I)))  # fmt: skip
+    return number is not None and (number.isdigit() or bool(regex.fullmatch(r"[IVXLCDM]+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|first|second|third|last", number, regex.I)))  # fmt: skip
 
 
 def _is_short_title(line: str) -> bool:
@@ -113,4 +117,4 @@ def _sections(text: str, page: str, headings: list[tuple[int, int, str]]) -> lis
             parts, above = [page], []
         parent = parts[-2] if len(parts) > 1 else ""
         found.append(Section("chapter", breadcrumb(parts), shortened(title, 56) if parent else title, parent, start, end, end))
-    return found
+    return with_bare_headings(found, text)

@@ -97,7 +97,7 @@ class _Writer:
 
     def _after_docstring(self, body: list[ast.stmt], otherwise: int) -> int:
         """The line after the docstring; `otherwise` when there is none."""
-        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            if isinstance(body[0].value.value, str):
-                return self.line((body[0].end_lineno or body[0].lineno) + 1)
+        first = body[0].value if body and isinstance(body[0], ast.Expr) else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            return self.line((body[0].end_lineno or body[0].lineno) + 1)
         return otherwise

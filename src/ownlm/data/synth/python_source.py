@@ -13,6 +13,7 @@ from ownlm.data.synth.sentences import plain, sentences
 from ownlm.data.synth.verbs import imperative
 from ownlm.records import Document
 
+_QUOTES = regex.compile(r"\"\"\"|'''")
 _SIGNATURE = regex.compile(r"^(?:async\s+)?(?:def|class)\b")
 _RETURNS = regex.compile(r"^(?:It\s+)?(?:Always\s+)?(?:Returns?|Yields?|The return value|The result|Gives? back)\b|\b[Rr]eturns?\s+(?:a|an|the|True|False|None|whether)\b|^:returns?:|^@return")  # fmt: skip
 _RAISES = regex.compile(r"\b[Rr]aises?\b[^.]*\b\w*(?:Error|Exception|exception)\b|^:raises")
@@ -30,7 +31,9 @@ def drafts(document: Document, section: Section, alone: bool) -> Iterator[Draft]
     found = sentences(document.text, section.start, section.head, code=True)
     prose = [span for span in found if not _SIGNATURE.match(document.text[slice(*span)])]
     signature = next((span for span in found if span not in prose), None)
-    is_documented = bool(prose) and ('"""' in document.text[section.start : section.head] or "'''" in document.text[section.start : section.head])  # fmt: skip
+    quotes = _QUOTES.search(document.text, section.start, section.head)
+    prose = [span for span in prose if quotes and span[0] >= quotes.start()]
+    is_documented = bool(prose)
     for name in _names(section, alone):
         if is_documented:
             yield from _documented(document, section, prose, name)

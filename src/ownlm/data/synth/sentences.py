@@ -19,6 +19,7 @@ _TABLE = regex.compile(r"^\s*[|+][-|+=\s:].*[|+]\s*$|^\s*\|.*\|")
 _MARKER = regex.compile(r"^\s*(?:[-*+•‣]|\(?\d{1,3}[.)]|\([a-z]\))\s+|^\s*(?:>\s?)+|^\s*(?:#+:?|//+[!/]?|/\*+!?|\*|;+|--)\s+")
 _COMMENT = regex.compile(r"^\s*(#+:?|//+[!/]?|/\*+!?|\*|;+|--)\s")
 _LINE_BREAK = regex.compile(r"[ \t]*\n[ \t]*(?:(?:#+:?|//+[!/]?|\*|;+|--|>)[ \t]+)?")
+_SIGN = regex.compile(r"\s*(?:(?:#+:?|//+[!/]?|\*|;+|--|>)[ \t]+)*")
 _FIELD = regex.compile(r"^\s*(?::\w[\w ]*:|@\w+\s)")
 _DIRECTIVE = regex.compile(r"^\s*(?:\.\.\s|:::)")
 _QUOTES = regex.compile(r'[rbuRBU]{0,2}("""|\'\'\')')
@@ -137,10 +138,10 @@ def _opens(line: str, code: bool) -> int:
     """How many characters of a line are a list marker, a comment sign or a quote mark; 0: it goes on."""
     marker = _MARKER.match(line)
     if marker and (code or not line.lstrip().startswith(("//", "/*", ";", "--"))):
-        return marker.end()
+        return int(marker.end())
     directive = _DIRECTIVE.match(line)
     if directive:
-        return directive.end()
+        return int(directive.end())
     return len(line) - len(line.lstrip()) if _FIELD.match(line) else 0
 
 
@@ -167,11 +168,12 @@ def _split(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _trimmed(text: str, left: int, right: int) -> Iterator[tuple[int, int]]:
-    piece = text[left:right]
-    stripped = piece.strip()
-    if stripped:
-        left += len(piece) - len(piece.lstrip())
-        yield left, left + len(stripped)
+    """Without blanks around it and the comment or quote sign before it."""
+    sign = _SIGN.match(text, left, right)
+    left = sign.end() if sign else left
+    piece = text[left:right].rstrip()
+    if piece:
+        yield left, left + len(piece)
 
 
 def _is_prose(sentence: str) -> bool:

@@ -28,7 +28,9 @@ shrink shuffle shut sign simplify simulate skip sleep slice solve sort specify s
 strip style submit subscribe subtract suggest sum suppress suspend swap switch synchronize tag take tell terminate test
 throw toggle trace track train transfer transform translate traverse trigger trim truncate try tune turn type undo
 unescape uninstall unlock unpack unregister unset unsubscribe unwrap unzip update upgrade upload use validate verify
-view visit visualize wait walk warn watch wrap write yield zip"""
+view visit visualize wait walk warn watch wrap write yield zip answer assist bake balance bend boil bring
+burn buy call carry catch cook deal drive eat feed gain heat hold invite lift melt mend mount pay pick plant pour rest ride
+screw seal sell sew sing slow spread stir study swim teach throw travel turn wash wear weigh win wipe"""
 VERBS = frozenset(_BASE.split())
 
 

@@ -141,7 +141,7 @@ def _write_shards(tensors: dict[str, Tensor], folder: Path, max_bytes: int) -> N
     if len(shards) == 1:
         write_atomic(folder / SINGLE, to_bytes(shards[0], {"format": "pt"}))
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         write_atomic(folder / file, to_bytes(shard, {"format": "pt"}))

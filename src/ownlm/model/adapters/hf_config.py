@@ -89,7 +89,7 @@ def from_json(raw: object, where: str) -> ModelConfig:
     if not isinstance(raw, dict):
         raise ArtifactError("config.json is not an object.", where, "this is not a model folder")
     _refuse_foreign(raw, where)
-    values = {key: raw.get(key, LLAMA_DEFAULTS.get(key)) for key in FIELDS}
+    values: dict[str, Any] = {key: raw.get(key, LLAMA_DEFAULTS.get(key)) for key in FIELDS}
     heads, hidden = values["num_attention_heads"], values["hidden_size"]
     if values["num_key_value_heads"] is None:
         values["num_key_value_heads"] = heads
