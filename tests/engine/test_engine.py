@@ -390,3 +390,16 @@ def test_bf16_runs_and_keeps_its_cache_in_bf16() -> None:
     assert e.cache.num_bytes == 4 * 129 * e.model.cache_bytes_per_token(2)
     a, b = run(e, asked(range(20), max_tokens=20), asked(range(5), max_tokens=20))
     assert len(a) == len(b) == 20
+
+
+def test_a_small_model_computes_on_one_thread_and_puts_the_number_back() -> None:
+    e = engine()
+    seen: list[int] = []
+    e.model.norm.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run(e, asked([1, 2], max_tokens=3))
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)

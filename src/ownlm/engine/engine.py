@@ -180,7 +180,8 @@ class Engine:
             with self._lock:
                 batches = self.scheduler.plan()
             for batch in batches:
-                self._run(batch)
+                with runner.threads(self.model, batch):
+                    self._run(batch)
             return bool(batches or admitted)
 
     def _run(self, batch: list[Row]) -> None:

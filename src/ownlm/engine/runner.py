@@ -15,12 +15,13 @@ from ownlm.engine.cache import BatchView, SlotCache
 from ownlm.engine.scheduler import Row
 from ownlm.model.decoder import Decoder
 
-SHARED_FLOPS = 500_000_000
-"""Forwards of fewer operations (10 to 20 ms of one core) run on one thread.
+SMALL_PARAMETERS = 16_000_000
+SHORT_FLOPS = 8_000_000_000
+"""A small model's forward of fewer operations (about 0.1 s of one core) runs on one thread.
 
-A decode step of a small model is some hundred products of microseconds. Two threads gain at most a tenth there,
-and when anything else wants a core (a browser, a training run) each product waits for the slower thread: on a
-busy 2-core machine one thread was 25 times faster than two.
+It is some hundred matrix products of microseconds. A second thread gains a tenth in a decode step and 1.6x in a
+prompt of 512 tokens; but when anything else wants a core (a browser, a training run) each product waits for the
+slower thread: at load 4 on 2 cores, two threads were 10 to 25 times slower than one.
 """
 
 
@@ -33,17 +34,19 @@ def forward(model: Decoder, cache: SlotCache, batch: list[Row]) -> Tensor:
     )
     rows = [row.sequence.pending(row.num_tokens) for row in batch]
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])  # [B,T]
-    with _threads(2 * model.num_parameters() * ids.numel()):
-        hidden = model.hidden(ids, view, view.positions)  # [B,T,D]
-        last = hidden[torch.arange(len(batch)), torch.tensor(counts) - 1]  # [B,D]
-        return model.logits(last)
+    hidden = model.hidden(ids, view, view.positions)  # [B,T,D]
+    last = hidden[torch.arange(len(batch)), torch.tensor(counts) - 1]  # [B,D]
+    return model.logits(last)
 
 
 @contextmanager
-def _threads(flops: int) -> Iterator[None]:
-    """One thread for a short forward; the number is put back, since other threads of the process inherit it."""
+def threads(model: Decoder, batch: list[Row]) -> Iterator[None]:
+    """Inside, a short forward and the sampling after it have one thread (sampling too: the idle second thread
+    would spin between its few shared operations). The number is put back: new threads of the process inherit it."""
     usual = torch.get_num_threads()
-    if usual == 1 or flops >= SHARED_FLOPS:
+    num_parameters = model.num_parameters()
+    flops = 2 * num_parameters * len(batch) * max(row.num_tokens for row in batch)
+    if usual == 1 or num_parameters > SMALL_PARAMETERS or flops >= SHORT_FLOPS:
         yield
         return
     torch.set_num_threads(1)

@@ -66,7 +66,8 @@ class Attention(nn.Module):
             mixed = plain_attention(q, k, v, mask)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return self.o(mixed.transpose(1, 2).reshape(B, T, -1))  # [B,T,D]
+        out: Tensor = self.o(mixed.transpose(1, 2).reshape(B, T, -1))  # [B,T,D]
+        return out
 
 
 def causal_mask(num_tokens: int, device: torch.device) -> Tensor | None:

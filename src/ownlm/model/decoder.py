@@ -40,7 +40,8 @@ class Block(nn.Module):
     ) -> Tensor:
         """x [B, T, D] -> [B, T, D]."""
         x = x + self.attention(self.attention_norm(x), cos, sin, mask, cache)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return out
 
 
 class Decoder(nn.Module):
@@ -92,7 +93,8 @@ class Decoder(nn.Module):
         x = self.embedding(ids)  # [B,T,D]
         for block in self.blocks:
             x = block(x, cos, sin, mask, cache)
-        return self.norm(x)
+        normed: Tensor = self.norm(x)
+        return normed
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] -> [..., V]."""

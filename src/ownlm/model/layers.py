@@ -37,4 +37,5 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))  # [B,T,F] inside
+        out: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))  # [B,T,F] inside
+        return out

@@ -8,7 +8,7 @@ from ownlm.rag.lexical import LexicalIndex
 from ownlm.rag.terms import STOP_WORDS, content_words, words
 from ownlm.records import Message
 
-_POINTING = frozenset("it its they them their he him his she her this that these those one there".split())
+_POINTING = frozenset("it its they them their he him his she her this that these those one there".split())  # noqa: SIM905
 _FEW = 2  # content words; with more than this a question speaks for itself even if it says "it"
 _SUBJECT_WORDS = 4  # of the question before that are carried over, the rarest
 

@@ -172,7 +172,8 @@ def _score(
 ) -> float:
     title, body = candidate.title.split(), candidate.body.split()
     matched = covered(weighed, set(title)) * sum(term in asked for term in title) / max(1, len(title))
-    named = max((covered(weighed, set(found)) for name, found in _title_names(candidate.name) if name in spelled), default=0.0)
+    shared = [found for name, found in _title_names(candidate.name) if name in spelled]
+    named = max((covered(weighed, set(found)) for found in shared), default=0.0)
     return (
         candidate.bm25 / best
         + COVERAGE * covered(weighed, {*title, *body})

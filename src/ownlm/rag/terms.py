@@ -33,7 +33,7 @@ STOP_WORDS = frozenset(
     will would ought and or but nor if then else so than as of at by for with about into onto through to from up down in
     out on off over under again here there when where why how not no only own same too very just also let lets get got
     please tell explain describe mean means meaning say says said show me give know want need would like
-    's what's who's how's where's it's that's i'm don't doesn't isn't s t don""".split()
+    's what's who's how's where's it's that's i'm don't doesn't isn't s t don""".split()  # noqa: SIM905
 )
 # Words that ask for a kind of answer, and may be the matter itself: they count for little.
 WEAK_WORDS = frozenset(
@@ -42,12 +42,12 @@ WEAK_WORDS = frozenset(
     calling take takes argument arguments parameter parameters signature raise raises error exception function class
     method text document documents documentation something anything work works come comes happens happen way much many
     information details definition summary overview example examples back gives able possible
-    explains explain explaining talk talks talking name called""".split()
+    explains explain explaining talk talks talking name called""".split()  # noqa: SIM905
 )
 WEAK = 0.25  # of a word's weight
 QUESTION_WORDS = frozenset(
     """what who whom whose which where when why how is are was were do does did can could i you the a an of to in me
-    please tell explain describe mean means about it this that""".split()
+    please tell explain describe mean means about it this that""".split()  # noqa: SIM905
 )
 
 

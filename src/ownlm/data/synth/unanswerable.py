@@ -20,9 +20,9 @@ from ownlm.records import Document, Question
 from ownlm.runtime.seed import generator
 
 REFUSAL = "The documents do not contain an answer to this question."
-_ONSETS = "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl pr qu r s sk sl sn sp st t tr v w y z".split()
-_VOWELS = "a e i o u ai ea oo ou".split()
-_CODAS = "b ck d g l m n nd nt p r rd rk rn s sk st t x z".split()
+_ONSETS = "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl pr qu r s sk sl sn sp st t tr v w y z".split()  # noqa: SIM905
+_VOWELS = "a e i o u ai ea oo ou".split()  # noqa: SIM905
+_CODAS = "b ck d g l m n nd nt p r rd rk rn s sk st t x z".split()  # noqa: SIM905
 _SUFFIXES = ("async", "bulk", "lazy", "inplace", "batch", "remote", "threadsafe", "cached", "deferred", "quantum", "v3")
 _ROLES = ("{}", "the {} class", "the {} function", "the {} module", "{}", "the {} method", "{} theorem", "{} protocol")
 _ROUNDS = 40  # attempts per question wanted before a source of questions is given up

@@ -241,7 +241,9 @@ def _read(handle: Any, name: str, shape: tuple[int, ...], file: Path, dtype: tor
     if header.get_dtype() not in FLOATS:
         raise ArtifactError("A tensor has a type that ownlm does not read.", f"{file}: {name} is {header.get_dtype()}",
                             f"supported: {', '.join(FLOATS)}; dequantize the model first")  # fmt: skip
-    tensor = handle.get_tensor(name).to(dtype, copy=True)  # a copy: weights must not live in a mapped file
+    tensor: Tensor = handle.get_tensor(name).to(
+        dtype, copy=True
+    )  # a copy: weights must not live in a mapped file
     if not bool(torch.isfinite(tensor).all()):
         raise ArtifactError(
             "A tensor holds numbers that are not finite.", f"{file}: {name}", "copy or build it again"
