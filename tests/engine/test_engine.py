@@ -296,13 +296,17 @@ def test_a_request_that_gives_nan_fails_alone_and_leaves_a_clean_slot() -> None:
     with torch.no_grad():
         model.embedding.weight[200] = float("nan")
     e = engine(model, max_running=2)
-    poisoned, healthy = e.submit(asked([5, 200, 6], max_tokens=20)), e.submit(asked([1, 2, 3], max_tokens=20))
-    later = e.submit(asked([1, 2, 3], max_tokens=20))  # takes over the poisoned slot, which must hold no NaN
+    # The next one in the poisoned slot is shorter than what the NaN stood in, and a longer neighbour makes the
+    # batch look there: behind the mask, but 0 * NaN is NaN.
+    neighbour = e.submit(asked(range(50), max_tokens=60))
+    poisoned = e.submit(asked([5, 200, *range(30)], max_tokens=20))
+    later = e.submit(asked([1, 2, 3], max_tokens=20))
     while e.step():
         check_slots(e)
     with pytest.raises(OwnlmError, match="not finite"):
         list(poisoned)
-    assert later.sequence.error is None and ids(healthy) == ids(later) == expected
+    assert later.sequence.error is None and neighbour.sequence.error is None
+    assert ids(later) == expected and len(ids(neighbour)) == 60
     assert list(poisoned) == [] and e.stats()["requests_finished_total"] == {"error": 1, "length": 2}
 
 

@@ -44,6 +44,22 @@ def test_draws_follow_the_distribution() -> None:
     assert chi_square < 20.5  # 5 degrees of freedom, p = 0.001
 
 
+def test_every_token_has_a_draw_of_its_own() -> None:
+    """The whole drawn answer, recomputed token by token without engine, cache or batch."""
+    e = engine(decided_model())
+    answer = run(e, asked([3, 1, 4], max_tokens=25, temperature=1.5, seed=11))[0]
+    text, one = [3, 1, 4], torch.tensor([1.0])
+    for index, token in enumerate(answer):
+        with torch.no_grad():
+            logits = e.model(torch.tensor([text]))[0, -1:]
+        mass = filtered(logits, one * 1.5, torch.tensor([0]), one)[0].double().tolist()
+        target, total, expected = uniform(11, index) * sum(mass), 0.0, 0
+        while (total := total + mass[expected]) <= target:
+            expected += 1
+        assert token == expected, f"token {index}"
+        text.append(token)
+
+
 def test_uniform_is_a_function_of_seed_and_index() -> None:
     numbers = [uniform(seed, index) for seed in range(30) for index in range(30)]
     assert numbers == [uniform(seed, index) for seed in range(30) for index in range(30)]

@@ -31,6 +31,11 @@ _LEFT_OUT = frozenset({
 _IMPLEMENTATIONS = frozenset({
     "_collections_abc.py", "_pydecimal.py", "_pydatetime.py", "_weakrefset.py", "_strptime.py", "_pyrepl",
 })  # fmt: skip
+# The module under which people know what is in a file.
+_KNOWN_AS = {
+    "posixpath": "os.path", "genericpath": "os.path", "_collections_abc": "collections.abc", "_pydecimal": "decimal",
+    "_pydatetime": "datetime", "_strptime": "time",
+}  # fmt: skip
 _LEFT_OUT_PREFIXES = ("config-", "__phello__", "_sysconfigdata")
 
 
@@ -48,7 +53,7 @@ def standard_library() -> Iterator[Document]:
         if data.strip():
             count += 1
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            facts = {"format": "code", "language": "python", "module": module, **meta}
+            facts = {"format": "code", "language": "python", "module": _KNOWN_AS.get(module, module), **meta}
             yield _document(name, decode(data).text, facts)
     if not count:
         raise DataError(

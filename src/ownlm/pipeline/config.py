@@ -38,12 +38,14 @@ class PretrainSettings(Settings):
     """The size dial: number of layers; width and heads follow from it. Default: the planner's."""
     context: int = Field(512, ge=32, le=8192)
     """Tokens per training window."""
-    batch_tokens: int = Field(8192, ge=64)
+    batch_tokens: int = Field(4096, ge=64)
     """Tokens per optimizer step; a multiple of the context."""
-    learning_rate: float = Field(0.02, gt=0)
+    learning_rate: float = Field(0.03, gt=0)
     """Peak rate of Muon, for the hidden matrices."""
-    embedding_learning_rate: float = Field(0.005, gt=0)
+    embedding_learning_rate: float = Field(0.01, gt=0)
     """Peak rate of AdamW, for embeddings and norms."""
+    word_vectors: bool = True
+    """Start the embedding from counted neighbours (train/wordvectors.py) instead of at random."""
     checkpoint_seconds: float = Field(20.0, gt=0)
     """Seconds between checkpoints: the most that a crash or Ctrl-C can cost."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -57,7 +59,7 @@ class SftSettings(Settings):
     """Optimizer steps; default: what fits the time budget on this machine."""
     context: int = Field(1024, ge=64, le=8192)
     """Longest conversation in tokens, passages included; also the served context."""
-    batch_tokens: int = Field(8192, ge=64)
+    batch_tokens: int = Field(4096, ge=64)
     """Tokens per optimizer step, padding included."""
     learning_rate: float = Field(0.005, gt=0)
     """Peak rate of Muon."""

@@ -26,6 +26,7 @@ Conversation = tuple[Sequence[Passage], Sequence[Message]]
 TRAIN, EVAL = "train.jsonl.zst", "eval.jsonl.zst"
 EXPECTED_TOKENS = 450  # of a conversation with three passages; decides how many are worth writing
 UNANSWERABLE_SHARE = 0.12  # of the training questions
+WITHHELD_SHARE = 0.05  # of the answerable questions, to learn to refuse from passages that are near but silent
 _LOOK_DOWN = 30  # how far down the ranking the answering passage is looked for
 _SPREAD = 3  # questions written for each one wanted, so that a seeded choice can mix the documents
 
@@ -66,7 +67,9 @@ def _written(
     found: list[Question] = []
     with Progress(label, total=count, unit="documents") as progress:
         for document in documents:
-            found += synth.from_document(document, seed=seed, most=most, count_of=index.sections_named)
+            found += synth.from_document(
+                document, seed=seed, most=most, count_of=index.sections_named, mentions_of=index.mentions
+            )
             progress.update(1, questions=len(found))
     order = generator(seed, "choose questions", label).permutation(len(found))[:wanted]
     return [found[i] for i in sorted(order)]
@@ -99,11 +102,17 @@ def conversation(
     """A question with the passages that retrieval finds and its grounded answer, as service and evaluation see it.
 
     Where retrieval misses the passage that answers, it takes a random place among the k; None when it is not among
-    the first 30 either, or when the answer is no claim that the passages allow. Both are counted.
+    the first 30 either, or when the answer is no claim that the passages allow. A few lose their passage on purpose:
+    to what stands in none of the passages the answer is the refusal, however near they are. All is counted.
     """
     passages = index.search(question.text, k)
     if not question.answerable:
         return _spoken(question, passages, REFUSAL)
+    draw = generator(seed, "conversation")
+    if draw.random() < WITHHELD_SHARE:
+        near = [p for p in index.search(question.text, _LOOK_DOWN) if question.subject not in p.text + p.title][:k]
+        counts["the answering passage was taken out"] = counts.get("the answering passage was taken out", 0) + 1
+        return _spoken(question, near, REFUSAL)
     at = _answering(question, passages)
     if at is None:
         deeper = index.search(question.text, _LOOK_DOWN)
@@ -111,7 +120,7 @@ def conversation(
         if found is None:
             counts["the answering passage is not found"] = counts.get("the answering passage is not found", 0) + 1
             return None
-        at = int(generator(seed, "place").integers(max(1, len(passages))))
+        at = int(draw.integers(max(1, len(passages))))
         passages = [*passages[:at], deeper[found], *passages[at + 1 :]]
         counts["the answering passage was put in"] = counts.get("the answering passage was put in", 0) + 1
     said = next((claim.text for claim in claims(passages) if claim.text.rpartition(" [")[0] == question.answer), None)

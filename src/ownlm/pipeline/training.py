@@ -22,7 +22,7 @@ from ownlm.records import StepRecord
 from ownlm.runtime.artifact import Stage
 from ownlm.runtime.progress import Progress
 from ownlm.tokenizer.tokenizer import Tokenizer
-from ownlm.train import loop
+from ownlm.train import loop, wordvectors
 from ownlm.train.batches import Batch, shard_batches
 from ownlm.train.config import TrainConfig
 
@@ -50,6 +50,10 @@ def pretrain(journey: Journey) -> None:
         shape = presets.from_dial(depth, tokens.vocab_size, config["max_positions"])
         model = Decoder(shape)
         model.initialize(settings.seed)
+        if chosen.word_vectors:
+            with Progress("word vectors", unit="tokens") as progress:
+                rows = wordvectors.initialize(model.embedding.weight, shards.tokens, settings.seed, shape.initializer_range)
+                progress.update(rows)
         run = TrainConfig(
             num_steps=num_steps, learning_rate=chosen.learning_rate,
             embedding_learning_rate=chosen.embedding_learning_rate, seed=settings.seed,
