@@ -56,7 +56,8 @@ $(VENV)/.dev: $(VENV)/.created $(SOURCES)
 # the older transformers, as a second oracle beside the one in the environment
 $(ORACLE): | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --target $@.partial --no-deps \
-		"transformers==4.57.6" "huggingface-hub>=0.34,<1" "tokenizers>=0.22,<0.23"
+		"transformers==4.57.6" "huggingface-hub>=0.34,<1" "tokenizers>=0.22,<0.23" \
+		requests urllib3 charset-normalizer idna certifi
 	mv $@.partial $@
 
 browser:

@@ -9,11 +9,29 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = ("doctor", "plan", "build", "quickstart", "generate", "chat", "serve", "eval", "trace", "lineage", "verify", "card", "config")
+COMMANDS = (
+    "doctor",
+    "plan",
+    "build",
+    "quickstart",
+    "generate",
+    "chat",
+    "serve",
+    "eval",
+    "trace",
+    "lineage",
+    "verify",
+    "card",
+    "config",
+)
 
 
 def test_capabilities_name_files_and_proofs_that_exist():
-    rows = [line for line in (ROOT / "docs/capabilities.md").read_text().splitlines() if re.match(r"\| [A-Z]+-\d", line)]
+    rows = [
+        line
+        for line in (ROOT / "docs/capabilities.md").read_text().splitlines()
+        if re.match(r"\| [A-Z]+-\d", line)
+    ]
     assert len(rows) >= 25
     for row in rows:
         _, _, what, code, proof, _ = row.split("|")
@@ -40,7 +58,9 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command):
     names = [command, "show"] if command == "config" else [command]
-    result = subprocess.run([sys.executable, "-m", "ownlm.cli.main", *names, "--help"], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "ownlm.cli.main", *names, "--help"], capture_output=True, text=True
+    )
     assert result.returncode == 0 and "Example: ownlm" in result.stdout
 
 
@@ -51,7 +71,9 @@ def test_readme_names_every_command():
 
 def test_nothing_names_its_makers_workplace():
     """Whoever clones this has other paths."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     for name in listed:
         path = ROOT / name
         if path.suffix in (".png", ".ico") or not path.is_file():

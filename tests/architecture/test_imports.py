@@ -16,7 +16,12 @@ def test_import_contracts_hold():
 def test_import_ownlm_is_light():
     """No torch, no numpy, and well under 0.3 s (measured inside the process, best of five)."""
     code = "import time; t = time.perf_counter(); import ownlm, sys; print(time.perf_counter() - t, 'torch' in sys.modules, 'numpy' in sys.modules)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(5)]
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(5)
+    ]
     assert min(float(run[0]) for run in runs) < 0.3
     assert runs[0][1:] == ["False", "False"]
 

@@ -6,12 +6,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FORBIDDEN = {"utils", "util", "common", "helpers", "misc", "core", "base", "tools", "lib", "shared", "manager"}
+FORBIDDEN = {
+    "utils",
+    "util",
+    "common",
+    "helpers",
+    "misc",
+    "core",
+    "base",
+    "tools",
+    "lib",
+    "shared",
+    "manager",
+}
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 
 
 def test_no_forbidden_names():
-    places = [path for top in ("src", "tests", "native", "bench", "docs", "recipes") for path in (ROOT / top).rglob("*")]
+    places = [
+        path
+        for top in ("src", "tests", "native", "bench", "docs", "recipes")
+        for path in (ROOT / top).rglob("*")
+    ]
     bad = [path for path in places if path.stem in FORBIDDEN]
     assert not bad
 
@@ -25,7 +41,15 @@ def test_packages_hold_no_code():
 
 
 BANNED_CALLS = {"eval", "exec", "compile", "__import__"}
-BANNED_ATTRIBUTES = {("torch", "load"), ("torch", "save"), ("pickle", "load"), ("pickle", "loads"), ("yaml", "load"), ("yaml", "unsafe_load"), ("os", "system")}
+BANNED_ATTRIBUTES = {
+    ("torch", "load"),
+    ("torch", "save"),
+    ("pickle", "load"),
+    ("pickle", "loads"),
+    ("yaml", "load"),
+    ("yaml", "unsafe_load"),
+    ("os", "system"),
+}
 
 
 def dangerous(tree: ast.AST):
@@ -35,10 +59,17 @@ def dangerous(tree: ast.AST):
         call = node.func
         if isinstance(call, ast.Name) and call.id in BANNED_CALLS:
             yield node.lineno, call.id
-        if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name) and (call.value.id, call.attr) in BANNED_ATTRIBUTES:
+        if (
+            isinstance(call, ast.Attribute)
+            and isinstance(call.value, ast.Name)
+            and (call.value.id, call.attr) in BANNED_ATTRIBUTES
+        ):
             yield node.lineno, f"{call.value.id}.{call.attr}"
         for keyword in node.keywords:
-            if keyword.arg in ("shell", "allow_pickle", "trust_remote_code") and getattr(keyword.value, "value", None) is True:
+            if (
+                keyword.arg in ("shell", "allow_pickle", "trust_remote_code")
+                and getattr(keyword.value, "value", None) is True
+            ):
                 yield node.lineno, f"{keyword.arg}=True"
 
 
@@ -49,12 +80,26 @@ def test_no_dangerous_calls(path):
 
 def test_the_rule_can_fail():
     """The sabotaged twin: each banned call is seen."""
-    for line in ("torch.load(p)", "eval('1')", "np.load(p, allow_pickle=True)", "subprocess.run(c, shell=True)", "yaml.load(s)"):
+    for line in (
+        "torch.load(p)",
+        "eval('1')",
+        "np.load(p, allow_pickle=True)",
+        "subprocess.run(c, shell=True)",
+        "yaml.load(s)",
+    ):
         assert list(dangerous(ast.parse(line))), line
 
 
 def test_nothing_imports_pickle():
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {"pickle", "dill", "marshal", "shelve", "cloudpickle"} & {n.split(".")[0] for n in names}, path
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert not {"pickle", "dill", "marshal", "shelve", "cloudpickle"} & {
+                n.split(".")[0] for n in names
+            }, path

@@ -114,7 +114,12 @@ def test_the_default_text_passes_nearly_whole():
 
 def test_exact_duplicates_apart_from_white_space():
     funnel = Funnel()
-    documents = [document("one two", "a"), document("one  two\n", "b"), document("one\u00a0two", "c"), document("onetwo", "d")]
+    documents = [
+        document("one two", "a"),
+        document("one  two\n", "b"),
+        document("one\u00a0two", "c"),
+        document("onetwo", "d"),
+    ]
     assert [item.source for item in dedup.exact(documents, funnel)] == ["a", "d"]
     assert funnel.step("dedup").dropped == {"exact duplicate": 2}
     assert funnel.table() == [("dedup", "", 4, 2, 2), ("dedup", "exact duplicate", 0, 0, 2)]

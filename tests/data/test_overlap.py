@@ -67,7 +67,9 @@ def test_planted_spans_against_brute_force(tmp_path, alphabet):
             assert shared == even(body[span.document_start : span.document_end])
             assert len(shared) >= 32 and span.source == "s" + span.document_id[1:] and span.licence == "MIT"
         assert {even(question[span.start : span.end]) for span in found} == brute(question, documents, 32)
-        assert [span.end - span.start for span in found] == sorted((s.end - s.start for s in found), reverse=True)
+        assert [span.end - span.start for span in found] == sorted(
+            (s.end - s.start for s in found), reverse=True
+        )
 
 
 def test_every_offset_of_a_span_of_exactly_32_characters(tmp_path):
@@ -114,7 +116,9 @@ def test_frequent_grams_are_capped_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(overlap, "LEAST_CANDIDATES", 64)
     monkeypatch.setattr(overlap, "CANDIDATES_PER_GRAM", 1)
     rare = "nothing else in these documents says this at all, ever"
-    documents = [Document(f"d{n}", "-" * 3000 + f"{n}", f"s{n}") for n in range(3)] + [Document("r", rare, "r")]
+    documents = [Document(f"d{n}", "-" * 3000 + f"{n}", f"s{n}") for n in range(3)] + [
+        Document("r", rare, "r")
+    ]
     overlap.build(documents, tmp_path)
     matches = overlap.Overlap(tmp_path).matches("-" * 200 + rare)
     assert matches.num_capped > 0

@@ -39,7 +39,9 @@ def test_every_format_is_read_with_its_name_and_kind(tmp_path):
     for name in ("a.md", "b.rst", "c.py", "d.rs", "README", "deep/e.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{name} {GOOD}")
-    (tmp_path / "f.html").write_text("<html><title>T</title><body><nav>menu</nav><p>Caf&eacute; text</p></body>")
+    (tmp_path / "f.html").write_text(
+        "<html><title>T</title><body><nav>menu</nav><p>Caf&eacute; text</p></body>"
+    )
     (tmp_path / "g.md.gz").write_bytes(gzip.compress(GOOD.encode()))
     (tmp_path / "h.txt.zst").write_bytes(zstandard.compress(GOOD.encode()))
     documents, drops = read_folder(tmp_path)
@@ -253,13 +255,18 @@ def test_one_huge_line(tmp_path):
 
 def test_charsets(tmp_path):
     text = "Größe, naïve café – “quoted” text, enough of it to be recognised.\n"
-    for name, encoding in (("bom8", "utf-8-sig"), ("bom16", "utf-16"), ("cp1252", "cp1252"), ("bom32", "utf-32")):
+    for name, encoding in (
+        ("bom8", "utf-8-sig"),
+        ("bom16", "utf-16"),
+        ("cp1252", "cp1252"),
+        ("bom32", "utf-32"),
+    ):
         (tmp_path / f"{name}.txt").write_bytes(text.encode(encoding))
     (tmp_path / "nobom16.txt").write_bytes(text.encode("utf-16-le"))
-    (tmp_path / "damaged.txt").write_bytes((text * 3).encode()[:-30] + b"\xff\xfe broken \xc3 end" + text.encode())
-    (tmp_path / "koi.html").write_bytes(
-        "<meta charset=koi8-r><p>Привет, мир".encode("koi8-r")
+    (tmp_path / "damaged.txt").write_bytes(
+        (text * 3).encode()[:-30] + b"\xff\xfe broken \xc3 end" + text.encode()
     )
+    (tmp_path / "koi.html").write_bytes("<meta charset=koi8-r><p>Привет, мир".encode("koi8-r"))
     documents, drops = read_folder(tmp_path)
     assert not drops
     for name in ("bom8", "bom16", "bom32", "cp1252", "nobom16"):
@@ -325,7 +332,9 @@ def test_deep_folders_and_a_name_that_is_not_utf8(tmp_path):
 
 
 def test_in_is_out_plus_dropped(tmp_path):
-    (tmp_path / "r.jsonl").write_text("".join(f'{{"text": "{GOOD.strip()} {n}"}}\n{{bad\n' for n in range(50)))
+    (tmp_path / "r.jsonl").write_text(
+        "".join(f'{{"text": "{GOOD.strip()} {n}"}}\n{{bad\n' for n in range(50))
+    )
     funnel = Funnel(kept=5)
     documents = list(count_read(reading.read([tmp_path]), funnel))
     step = funnel.step("read")

@@ -14,7 +14,9 @@ from ownlm.records import Document
 
 
 def corpus(count: int, **meta) -> list[Document]:
-    return [Document(f"id{n}", f"text {n} é\n" * (5 + n % 7), f"f{n}.md", "MIT", dict(meta)) for n in range(count)]
+    return [
+        Document(f"id{n}", f"text {n} é\n" * (5 + n % 7), f"f{n}.md", "MIT", dict(meta)) for n in range(count)
+    ]
 
 
 def heldout(documents, fraction=0.1, seed=0) -> set[str]:
@@ -51,7 +53,11 @@ def test_siblings_stay_together():
             for n in range(40) for lang in "abc"]  # fmt: skip
     names = {name.split("-")[0] for name in heldout(rows)}
     assert heldout(rows) == {f"{n}-{lang}" for n in names for lang in "abc"} and len(names) == 4
-    files = [Document(f"{n}{end}", "words " * 30, f"d/{n}{end}") for n in range(30) for end in (".md", ".html", ".txt.gz")]
+    files = [
+        Document(f"{n}{end}", "words " * 30, f"d/{n}{end}")
+        for n in range(30)
+        for end in (".md", ".html", ".txt.gz")
+    ]
     assert len({name.split(".")[0] for name in heldout(files)}) * 3 == len(heldout(files))
 
 
@@ -62,7 +68,10 @@ def test_one_path_for_all_rows_and_one_giant_document():
 
 
 def test_store_round_trip_is_exact_and_deterministic(tmp_path):
-    documents = [*corpus(50), Document("x", "line\u2028sep \U0001f600 \x00", "ü/ß.txt", "unknown", {"a": [1, None, {"b": 2.5}]})]
+    documents = [
+        *corpus(50),
+        Document("x", "line\u2028sep \U0001f600 \x00", "ü/ß.txt", "unknown", {"a": [1, None, {"b": 2.5}]}),
+    ]
     for name in "ab":
         assert store.write_documents(tmp_path / name, documents) == 51
     assert list(store.read_documents(tmp_path / "a")) == documents

@@ -19,8 +19,17 @@ def documents():
 def test_what_is_in_and_what_is_not(documents):
     assert {"textwrap.py", "json/decoder.py", "math.pyi", "builtins.pyi", "itertools.pyi", "time.pyi", "_pydecimal.py",
             "pydoc_data/topics/with.txt"} <= set(documents)  # fmt: skip
-    assert not [source for source in documents if source.startswith("test/") or "/test/" in source or "site-packages" in source or "__pycache__" in source]
-    assert not {"antigravity", "this", "idlelib"} & {source.split("/")[0].split(".")[0] for source in documents}
+    assert not [
+        source
+        for source in documents
+        if source.startswith("test/")
+        or "/test/" in source
+        or "site-packages" in source
+        or "__pycache__" in source
+    ]
+    assert not {"antigravity", "this", "idlelib"} & {
+        source.split("/")[0].split(".")[0] for source in documents
+    }
     assert {document.licence for document in documents.values()} == {"PSF-2.0"}
     assert all(document.text.strip() and document.meta["licence_text"] for document in documents.values())
 
@@ -46,7 +55,9 @@ def test_stubs_are_python_with_signatures_and_docstrings(documents):
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert [argument.arg for argument in functions["atan2"].args.posonlyargs] == ["y", "x"]
     assert "arc tangent" in (ast.get_docstring(functions["atan2"]) or "")
-    classes = {node.name for node in ast.parse(documents["builtins.pyi"].text).body if isinstance(node, ast.ClassDef)}
+    classes = {
+        node.name for node in ast.parse(documents["builtins.pyi"].text).body if isinstance(node, ast.ClassDef)
+    }
     assert {"str", "dict", "ValueError"} <= classes
     module = sys.modules["math"].__doc__.split("\n")[0].strip()
     assert documents["math.pyi"].text.startswith(f'"""{module}')

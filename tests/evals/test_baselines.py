@@ -25,7 +25,9 @@ def test_xz_equals_the_program() -> None:
     train, heldout = text(1, 4000), text(2, 500)
 
     def size(data: bytes) -> int:
-        return len(subprocess.run(["xz", "-9e", "-T1", "-c"], input=data, capture_output=True, check=True).stdout)
+        return len(
+            subprocess.run(["xz", "-9e", "-T1", "-c"], input=data, capture_output=True, check=True).stdout
+        )
 
     alone, conditional = baselines.xz(train, heldout)
     assert alone.bits_per_byte == pytest.approx(size(heldout) * 8 / len(heldout), rel=1e-12)

@@ -35,7 +35,11 @@ def detail(*passages: Passage) -> dict[str, Any]:
 
 def answer_metrics(text: str, *passages: Passage, retrieved: Sequence[Passage] = (GOLD,)) -> dict[str, float]:
     score = grade_one(QUESTION, text, detail(*passages), retrieved)
-    return {k: v for k, v in score.metrics.items() if k in ("names_subject", "citation_correct", "right", "false_refusal")}
+    return {
+        k: v
+        for k, v in score.metrics.items()
+        if k in ("names_subject", "citation_correct", "right", "false_refusal")
+    }
 
 
 def expect(named: int, citation: int, right: int, refused: int = 0) -> dict[str, float]:
@@ -72,7 +76,9 @@ def test_wrong_object() -> None:
 
 def test_a_duplicate_elsewhere_is_as_good() -> None:
     assert answer_metrics("os.getcwd: x. [1]", COPY) == expect(1, 1, 1)
-    assert answer_metrics("os.getcwd: x. [1]", COPY, retrieved=()) == expect(1, 0, 0), "only when the gold text is known"
+    assert answer_metrics("os.getcwd: x. [1]", COPY, retrieved=()) == expect(1, 0, 0), (
+        "only when the gold text is known"
+    )
 
 
 def test_refusal_of_an_answerable_question() -> None:
@@ -180,7 +186,11 @@ def test_grade_runs_in_parallel_and_keeps_the_order() -> None:
 
 def test_a_refused_request_is_a_result_and_a_bug_is_raised() -> None:
     score = next(grade([ask("too long", 1)], Answers(), retrieve))
-    assert score.metrics["error"] == 1 and score.metrics["right"] == 0 and "9 tokens" in score.detail["error_message"]
+    assert (
+        score.metrics["error"] == 1
+        and score.metrics["right"] == 0
+        and "9 tokens" in score.detail["error_message"]
+    )
     with pytest.raises(RuntimeError, match="a bug"):
         list(grade([ask("broken", 1)], Answers(), retrieve))
 

@@ -44,7 +44,9 @@ def test_bootstrap_is_near_the_normal_interval_and_repeatable() -> None:
 def test_ratio_draws_numerator_and_denominator_together() -> None:
     sizes = np.random.default_rng(1).uniform(1, 100, 50)
     found = ratio_bootstrap(3 * sizes, sizes)
-    assert found.value == pytest.approx(3) and found.low == pytest.approx(3) and found.high == pytest.approx(3)
+    assert (
+        found.value == pytest.approx(3) and found.low == pytest.approx(3) and found.high == pytest.approx(3)
+    )
 
 
 def test_nothing_to_average() -> None:

@@ -23,14 +23,19 @@ CONDITIONS = Conditions(
     seconds=1.5,
 )  # fmt: skip
 BITS = Bits(1.5, 1.4, 1.6, 0.05, 3.7, 900, 2300, 12, 512, 256)
-BASELINES = [Baseline("xz", 1.9, 2300, 0.1), Baseline("kneser_ney_5gram", 1.7, 2300, 0.1, "trained on 9 tokens")]
+BASELINES = [
+    Baseline("xz", 1.9, 2300, 0.1),
+    Baseline("kneser_ney_5gram", 1.7, 2300, 0.1, "trained on 9 tokens"),
+]
 
 
 def scores() -> list[Any]:
     question = Question("q1", "what_is", "What is ä?", "ä: x.", "ä", "d", 0, 9)
     other = Question("q2", "which_place", "Where is b?", "b", "b", "d", 0, 9)
     nothing = Question("u1", "unanswerable", "What is z?", REFUSAL, "", "", answerable=False)
-    passages = {"passages": [{"n": 1, "id": 4, "document_id": "d", "start": 0, "end": 9, "text": "t", "score": 1.0}]}
+    passages = {
+        "passages": [{"n": 1, "id": 4, "document_id": "d", "start": 0, "end": 9, "text": "t", "score": 1.0}]
+    }
     return [
         grade_one(question, "ä: x. [1]", passages, []),
         grade_one(other, "no", passages, []),
@@ -64,7 +69,15 @@ def test_every_key_of_the_layout(written: tuple[dict[str, Any], list[Path]]) -> 
     }  # fmt: skip
     assert set(result) - {"ownlm"} == expected
     tasks = {"heldout", "grounded", "unanswerable"}
-    for key in ("results", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "group_subtasks"):
+    for key in (
+        "results",
+        "configs",
+        "versions",
+        "n-shot",
+        "higher_is_better",
+        "n-samples",
+        "group_subtasks",
+    ):
         assert set(result[key]) == tasks, key
     assert result["model_name_sanitized"] == "own__quick start"
     assert result["tokenizer_eos_token"] == ["<|end|>", "2"]
@@ -121,7 +134,9 @@ def test_read_by_the_harness(written: tuple[dict[str, Any], list[Path]]) -> None
     )
 
     text = make_table(written[0])
-    assert re.search(r"\|heldout\s*\|\s*1\|none\s*\|\s*0\|bits_per_byte\s*\|↓\s*\|\s*1\.50*\|±\s*\|\s*0?\.050*\|", text), text
+    assert re.search(
+        r"\|heldout\s*\|\s*1\|none\s*\|\s*0\|bits_per_byte\s*\|↓\s*\|\s*1\.50*\|±\s*\|\s*0?\.050*\|", text
+    ), text
     names = [str(path) for path in written[1]]
     assert get_results_filenames(names) == names[:1] and get_sample_results_filenames(names) == names[1:]
     assert all(get_file_datetime(name) for name in names)

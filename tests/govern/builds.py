@@ -27,7 +27,13 @@ EVAL = {
     "unanswerable": {"refusal_correct": interval(0.8733, 100)},
     "baselines": [
         {"name": "xz", "bits_per_byte": 1.8181818, "num_bytes": 600_000, "seconds": 1.0, "note": "alone"},
-        {"name": "kneser_ney_5gram", "bits_per_byte": 1.6180339, "num_bytes": 600_000, "seconds": 9.0, "note": "t"},
+        {
+            "name": "kneser_ney_5gram",
+            "bits_per_byte": 1.6180339,
+            "num_bytes": 600_000,
+            "seconds": 9.0,
+            "note": "t",
+        },
     ],
 }
 LICENCES = {"PSF-2.0": 6, "unknown": 3}
@@ -52,9 +58,13 @@ def make(root: Path, licences: dict[str, int] | None = None, evaluated: bool = T
     stage("corpus", (), {**sizes, "funnel": FUNNEL}, {"paths": ["/home/somebody/notes"], "seed": 3})
     stage("tokenizer", ("corpus",), {"vocab_size": 8192}, {"family": "llama3"})
     stage("shards", ("corpus", "tokenizer"), {"train_tokens": 345_678}, {})
-    stage("pretrained", ("shards",), {"loss": 3.987654321, "parameters": 1_442_432}, {"steps": 410, "depth": 2})
+    stage(
+        "pretrained", ("shards",), {"loss": 3.987654321, "parameters": 1_442_432}, {"steps": 410, "depth": 2}
+    )
     stage("model", ("pretrained", "tokenizer"), {"loss": 0.5}, {"steps": 200})
     if evaluated:
         stage("eval", ("model", "shards"), EVAL, {"questions": 400})
-    artifact.write_root(root, "assistant", made, {"seed": 3}, {}, {"predicted": PREDICTED, "measured": MEASURED})
+    artifact.write_root(
+        root, "assistant", made, {"seed": 3}, {}, {"predicted": PREDICTED, "measured": MEASURED}
+    )
     return made

@@ -24,7 +24,9 @@ def parts(card: str) -> tuple[dict[str, Any], str]:
 def numbers(value: Any) -> set[str]:
     """Every number of a JSON value as the card writes it."""
     if isinstance(value, dict):
-        return set().union(*map(numbers, value.values()), *(numbers(key) for key in value)) if value else set()
+        return (
+            set().union(*map(numbers, value.values()), *(numbers(key) for key in value)) if value else set()
+        )
     if isinstance(value, list | tuple):
         return set().union(*map(numbers, value)) if value else set()
     if isinstance(value, bool) or value is None:
@@ -39,11 +41,27 @@ def numbers(value: Any) -> set[str]:
 def test_front_matter(tmp_path: Path) -> None:
     make(tmp_path / "mine")
     front, _ = parts(model_card(tmp_path / "mine"))
-    assert {"language", "license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"} <= set(front)
+    assert {
+        "language",
+        "license",
+        "library_name",
+        "pipeline_tag",
+        "tags",
+        "datasets",
+        "metrics",
+        "model-index",
+    } <= set(front)
     assert front["license"] == "unknown" and front["datasets"] == ["notes"]
     assert front["pipeline_tag"] == "text-generation" and front["library_name"] == "transformers"
-    results = {row["metrics"][0]["type"]: row["metrics"][0]["value"] for row in front["model-index"][0]["results"]}
-    assert results == {"bits_per_byte": 1.4142135623, "hit@3": 0.9125, "right": 0.7651, "refusal_correct": 0.8733}
+    results = {
+        row["metrics"][0]["type"]: row["metrics"][0]["value"] for row in front["model-index"][0]["results"]
+    }
+    assert results == {
+        "bits_per_byte": 1.4142135623,
+        "hit@3": 0.9125,
+        "right": 0.7651,
+        "refusal_correct": 0.8733,
+    }
 
 
 def test_every_number_in_the_tables_is_in_a_manifest(tmp_path: Path) -> None:
@@ -55,7 +73,12 @@ def test_every_number_in_the_tables_is_in_a_manifest(tmp_path: Path) -> None:
     for line in body.splitlines():
         if not line.startswith("|"):
             continue
-        line = line.replace("95 % interval", "").replace("in the first 3", "").replace("xz -9e", "").replace("5-gram", "")
+        line = (
+            line.replace("95 % interval", "")
+            .replace("in the first 3", "")
+            .replace("xz -9e", "")
+            .replace("5-gram", "")
+        )
         line = re.sub(r"`[0-9a-f]{12,}`", "", line)
         for found in re.findall(r"(?<![\w.])\d[\d,.]*\d|(?<![\w.])\d(?!\w)", line):
             assert found in known, (found, line)

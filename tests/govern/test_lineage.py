@@ -36,7 +36,9 @@ def test_nodes_and_edges(build: Path) -> None:
     order = [node.path for node in found.nodes]
     assert set(order) == {"corpus", "tokenizer", "shards", "pretrained", "model", "eval", "."}
     for edge in found.edges:
-        assert edge.source is not None and order.index(edge.source) < order.index(edge.to), "inputs come first"
+        assert edge.source is not None and order.index(edge.source) < order.index(edge.to), (
+            "inputs come first"
+        )
         assert next(n for n in found.nodes if n.path == edge.source).digest == edge.digest
     assert {(e.name, e.to) for e in found.edges if e.to != "."} == {
         ("corpus", "tokenizer"), ("corpus", "shards"), ("tokenizer", "shards"), ("shards", "pretrained"),
@@ -98,7 +100,9 @@ def test_an_input_made_anew_is_a_mismatch(build: Path) -> None:
 def test_a_removed_input_is_missing(build: Path) -> None:
     shutil.rmtree(build / "corpus")
     found = tree(build)
-    assert any(p.startswith("tokenizer was made from corpus") and "not in this folder" in p for p in found.problems)
+    assert any(
+        p.startswith("tokenizer was made from corpus") and "not in this folder" in p for p in found.problems
+    )
     assert "not in this folder" in text_of(found)
 
 

@@ -64,7 +64,10 @@ def test_spans_sources_and_share(index: Overlap) -> None:
     answer = f"XYZ#{quote}#Q#{other}"
     found = trace(answer, index, STORE)
     check(found)
-    assert {(s.document_id, s.text.strip()) for s in found.spans} >= {("a", quote.strip()), ("b", quote.strip())}
+    assert {(s.document_id, s.text.strip()) for s in found.spans} >= {
+        ("a", quote.strip()),
+        ("b", quote.strip()),
+    }
     assert any(s.document_id == "c" for s in found.spans)
     outside = len("XYZ#") + len("#Q#")
     assert found.covered == pytest.approx(1 - outside / len(answer), abs=4 / len(answer))
@@ -95,7 +98,9 @@ def test_held_out_passages_are_marked(index: Overlap) -> None:
     check(found)
     assert [(s.document_id, s.in_training, s.document_start) for s in found.spans] == [("h", False, 120)]
     assert found.covered == 0 and found.covered_by_passages == pytest.approx(70 / len(found.answer))
-    assert "not in the training text" in found.render() and "[1] title (h.txt, MIT) score 2.50" in found.render()
+    assert (
+        "not in the training text" in found.render() and "[1] title (h.txt, MIT) score 2.50" in found.render()
+    )
 
 
 def test_a_passage_from_a_training_document_is_not_listed_twice(index: Overlap) -> None:
@@ -107,7 +112,9 @@ def test_a_passage_from_a_training_document_is_not_listed_twice(index: Overlap) 
 
 
 def test_as_dict_is_json(index: Overlap) -> None:
-    found = trace(TRAIN[0].text[:100], index, STORE, passages=[Passage(1, "a", "t", "x", "a.txt", "MIT", 0, 1)])
+    found = trace(
+        TRAIN[0].text[:100], index, STORE, passages=[Passage(1, "a", "t", "x", "a.txt", "MIT", 0, 1)]
+    )
     body = json.loads(json.dumps(found.as_dict()))
     assert {"spans", "passages", "covered", "answer", "num_spans"} <= set(body)
     assert {"start", "end", "document_id", "source", "licence", "document_start", "document_end", "before", "after",

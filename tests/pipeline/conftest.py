@@ -5,14 +5,58 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
 from running import SETTINGS, ownlm
 
-MODULES = (
-    "textwrap csv shutil argparse bisect calendar cmd code codeop colorsys configparser contextlib copy datetime difflib dis "
-    "fileinput fnmatch fractions getopt getpass gettext glob gzip heapq hmac imaplib inspect linecache locale mailbox netrc "
-    "numbers operator optparse pathlib pprint queue random sched secrets shelve shlex smtplib statistics string tempfile"
-).split()
+MODULES = [
+    "textwrap",
+    "csv",
+    "shutil",
+    "argparse",
+    "bisect",
+    "calendar",
+    "cmd",
+    "code",
+    "codeop",
+    "colorsys",
+    "configparser",
+    "contextlib",
+    "copy",
+    "datetime",
+    "difflib",
+    "dis",
+    "fileinput",
+    "fnmatch",
+    "fractions",
+    "getopt",
+    "getpass",
+    "gettext",
+    "glob",
+    "gzip",
+    "heapq",
+    "hmac",
+    "imaplib",
+    "inspect",
+    "linecache",
+    "locale",
+    "mailbox",
+    "netrc",
+    "numbers",
+    "operator",
+    "optparse",
+    "pathlib",
+    "pprint",
+    "queue",
+    "random",
+    "sched",
+    "secrets",
+    "shelve",
+    "shlex",
+    "smtplib",
+    "statistics",
+    "string",
+    "tempfile",
+]
+
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
@@ -23,7 +67,9 @@ def library(tmp_path_factory):
         shutil.copy(source / f"{name}.py", folder / f"{name}.py")
     (folder / "LICENSE").write_text("SPDX-License-Identifier: PSF-2.0\n")
     (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
-    (folder / "notes.md").write_text("# Notes\n\nThe zorblax is a device that counts gremlins in the attic of the house.\n" * 3)
+    (folder / "notes.md").write_text(
+        "# Notes\n\nThe zorblax is a device that counts gremlins in the attic of the house.\n" * 3
+    )
     return folder
 
 

@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 import pytest
-
-from ownlm.runtime import artifact
 from running import SETTINGS, ownlm
 
-TEXT = "The turbine of unit {n} is inspected every {n} months by the maintenance crew of the northern plant. " * 4
+from ownlm.runtime import artifact
+
+TEXT = (
+    "The turbine of unit {n} is inspected every {n} months by the maintenance crew of the northern plant. "
+    * 4
+)
 
 
 def build(folder, tmp_path, *more):
@@ -55,13 +58,17 @@ def test_odd_files_are_counted_and_the_rest_is_learned(folder, tmp_path):
     """Ten good documents beside invalid UTF-8, NUL bytes, one huge line, a symlink loop, a FIFO and bad JSON."""
     for n in range(10):
         (folder / f"good{n}.txt").write_text(TEXT.format(n=n + 10))
-    (folder / "latin.txt").write_bytes(TEXT.format(n=99).encode() + " caf\xe9 d\xe9j\xe0 vu".encode("latin-1"))
+    (folder / "latin.txt").write_bytes(
+        TEXT.format(n=99).encode() + " caf\xe9 d\xe9j\xe0 vu".encode("latin-1")
+    )
     (folder / "nul.txt").write_bytes(b"\0\1\2" * 500)
     (folder / "line.txt").write_text("x" * 5_000_000)
     (folder / "loop").symlink_to(folder)
     os.mkfifo(folder / "pipe.txt")
     (folder / "rows.jsonl").write_text('{"text": 5}\n{"text": "' + TEXT.format(n=77) + '"}\nnot json\n')
-    result = build(folder, tmp_path, "pretrain.steps=2", "sft.steps=2", "eval.questions=4", "eval.baselines=false")
+    result = build(
+        folder, tmp_path, "pretrain.steps=2", "sft.steps=2", "eval.questions=4", "eval.baselines=false"
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = artifact.read(tmp_path / "out" / "corpus").metrics
     steps = {step["step"]: step for step in metrics["funnel"]["steps"]}
@@ -93,7 +100,10 @@ def test_port_in_use(built):
         refused(ownlm("serve", built, "--port", port, check=False), 5, str(port), "--port")
 
 
-@pytest.mark.parametrize("command", [["serve"], ["generate", "hello"], ["verify"], ["lineage"], ["trace", "hello there"], ["eval"], ["card"]])
+@pytest.mark.parametrize(
+    "command",
+    [["serve"], ["generate", "hello"], ["verify"], ["lineage"], ["trace", "hello there"], ["eval"], ["card"]],
+)
 def test_not_an_artifact_folder(tmp_path, command):
     result = ownlm(command[0], tmp_path, *command[1:], check=False)
     refused(result, 4, "not an ownlm artifact")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from running import SETTINGS, ownlm
 
 from ownlm.runtime import artifact
-from running import SETTINGS, ownlm
 
 
 def facts(*arguments):
@@ -16,7 +16,18 @@ def facts(*arguments):
 
 
 def test_every_stage_left_a_verified_artifact(built):
-    stages = {"corpus", "plan", "tokenizer", "shards", "index", "overlap", "pretrained", "questions", "model", "eval"}
+    stages = {
+        "corpus",
+        "plan",
+        "tokenizer",
+        "shards",
+        "index",
+        "overlap",
+        "pretrained",
+        "questions",
+        "model",
+        "eval",
+    }
     assert set(artifact.read(built).inputs) == stages
     assert facts("verify", built)["ok"]
 
@@ -56,11 +67,19 @@ def test_answer_is_grounded_and_cited(built):
 
 def test_unknown_thing_is_refused(built):
     answer = facts("generate", built, "Who won the 1998 football world championship?")
-    assert answer["detail"]["refused"] and answer["text"] == "The documents do not contain an answer to this question."
+    assert (
+        answer["detail"]["refused"]
+        and answer["text"] == "The documents do not contain an answer to this question."
+    )
 
 
 def test_raw_model_continues_text_reproducibly(built):
-    runs = [facts("generate", built, "def main(", "--raw", "--temperature", "1", "--seed", "7", "--max-tokens", "12") for _ in range(2)]
+    runs = [
+        facts(
+            "generate", built, "def main(", "--raw", "--temperature", "1", "--seed", "7", "--max-tokens", "12"
+        )
+        for _ in range(2)
+    ]
     assert runs[0]["text"] == runs[1]["text"] and runs[0]["usage"]["completion_tokens"] <= 12
 
 
@@ -78,7 +97,9 @@ def test_trace_finds_the_training_document(built, library):
 def _documents(built, side):
     import zstandard
 
-    data = zstandard.ZstdDecompressor().decompress((built / "corpus" / f"{side}.jsonl.zst").read_bytes(), max_output_size=1 << 28)
+    data = zstandard.ZstdDecompressor().decompress(
+        (built / "corpus" / f"{side}.jsonl.zst").read_bytes(), max_output_size=1 << 28
+    )
     return data.decode().splitlines()
 
 
@@ -100,7 +121,9 @@ def test_card_is_valid_and_says_what_was_measured(built):
 def test_evaluation_stands_beside_its_baselines(built):
     metrics = artifact.read(built / "eval").metrics
     assert {b["name"] for b in metrics["baselines"]} == {"xz", "xz_conditional", "kneser_ney_5gram"}
-    assert metrics["grounded"]["hit@3"]["count"] > 0 and metrics["unanswerable"]["refusal_correct"]["count"] == 8
+    assert (
+        metrics["grounded"]["hit@3"]["count"] > 0 and metrics["unanswerable"]["refusal_correct"]["count"] == 8
+    )
     results = json.loads(next((built / "eval").glob("results_*.json")).read_text())
     assert "right,none" in results["results"]["grounded"]
 
@@ -133,7 +156,9 @@ def test_model_folder_answers_alone_in_transformers(built):
         assert (theirs(batch).logits - hf.load(built / "model")(batch)).abs().max() <= 1e-4
 
 
-@pytest.mark.parametrize("name", ["model/model.safetensors", "tokenizer/tokenizer.json", "index/passages.sqlite"])
+@pytest.mark.parametrize(
+    "name", ["model/model.safetensors", "tokenizer/tokenizer.json", "index/passages.sqlite"]
+)
 def test_one_flipped_bit_is_named_and_refused(copied, name):
     path = copied / name
     data = bytearray(path.read_bytes())
@@ -148,7 +173,10 @@ def test_one_flipped_bit_is_named_and_refused(copied, name):
 def test_tokenizer_from_another_model(copied, built, library, tmp_path):
     other = tmp_path / "other"
     settings = [s.replace("1024", "768") if s.startswith("tokenizer") else s for s in SETTINGS]
-    settings = [s for s in settings if not s.startswith(("pretrain.steps", "sft.steps"))] + ["pretrain.steps=1", "sft.steps=1"]
+    settings = [s for s in settings if not s.startswith(("pretrain.steps", "sft.steps"))] + [
+        "pretrain.steps=1",
+        "sft.steps=1",
+    ]
     ownlm("build", "--data", library, "--out", other, *settings, "eval.baselines=false")
     shutil.rmtree(copied / "tokenizer")
     shutil.copytree(other / "tokenizer", copied / "tokenizer")

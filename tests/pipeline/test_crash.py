@@ -9,19 +9,37 @@ import sys
 import time
 
 import pytest
+from running import SETTINGS, ownlm
 
 from ownlm.runtime.files import sha256_file
-from running import SETTINGS, ownlm
 
 
 def outcome(folder):
-    losses = [json.loads(line)["loss"] for line in (folder / "pretrained" / "losses.jsonl").read_text().splitlines()]
-    return losses, sha256_file(folder / "pretrained" / "model.safetensors"), sha256_file(folder / "model" / "model.safetensors")
+    losses = [
+        json.loads(line)["loss"] for line in (folder / "pretrained" / "losses.jsonl").read_text().splitlines()
+    ]
+    return (
+        losses,
+        sha256_file(folder / "pretrained" / "model.safetensors"),
+        sha256_file(folder / "model" / "model.safetensors"),
+    )
 
 
 def start(library, out):
-    command = [sys.executable, "-m", "ownlm.cli.main", "build", "--data", str(library), "--out", str(out), *SETTINGS]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "ownlm.cli.main",
+        "build",
+        "--data",
+        str(library),
+        "--out",
+        str(out),
+        *SETTINGS,
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def kill(process):
@@ -50,7 +68,9 @@ def disturb(library, out, moments):
     for moment in moments:
         process = start(library, out)
         if isinstance(moment, str):
-            condition = in_a_save(out) if moment == "save" else lambda m=moment: (out / f"{m}.partial").exists()
+            condition = (
+                in_a_save(out) if moment == "save" else lambda m=moment: (out / f"{m}.partial").exists()
+            )
             hit = wait_for(process, condition)
         else:
             hit = wait_for(process, lambda end=time.monotonic() + moment: time.monotonic() > end)
@@ -81,7 +101,22 @@ def test_twenty_kills(built, library, tmp_path):
     out = tmp_path / "killed"
     seed = int(os.environ.get("OWNLM_TEST_SEED", "0"))
     draw = random.Random(seed)
-    stages = ["corpus", "tokenizer", "shards", "index", "overlap", "pretrained", "save", "save", "save", "questions", "model", "save", "save", "eval"]
+    stages = [
+        "corpus",
+        "tokenizer",
+        "shards",
+        "index",
+        "overlap",
+        "pretrained",
+        "save",
+        "save",
+        "save",
+        "questions",
+        "model",
+        "save",
+        "save",
+        "eval",
+    ]
     moments = [*stages[:6], *[draw.uniform(3, 8) for _ in range(6)], *stages[6:]]
     kills = disturb(library, out, moments)
     assert kills >= 15, f"seed {seed}: only {kills} kills landed"
@@ -92,7 +127,17 @@ def test_twenty_kills(built, library, tmp_path):
 def test_interrupt_says_how_to_go_on(library, tmp_path):
     """Ctrl-C: exit code 130, one line, and nothing left half done under its final name."""
     out = tmp_path / "interrupted"
-    command = [sys.executable, "-m", "ownlm.cli.main", "build", "--data", str(library), "--out", str(out), *SETTINGS]
+    command = [
+        sys.executable,
+        "-m",
+        "ownlm.cli.main",
+        "build",
+        "--data",
+        str(library),
+        "--out",
+        str(out),
+        *SETTINGS,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert wait_for(process, lambda: (out / "pretrained.partial").exists())
     process.send_signal(signal.SIGINT)

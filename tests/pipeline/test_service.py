@@ -17,7 +17,17 @@ def address(built):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "ownlm.cli.main", "serve", str(built), "--port", str(port), "--api-key", "secret"]
+    command = [
+        sys.executable,
+        "-m",
+        "ownlm.cli.main",
+        "serve",
+        str(built),
+        "--port",
+        str(port),
+        "--api-key",
+        "secret",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     for _ in range(600):
@@ -48,7 +58,11 @@ def test_models(client):
 def test_streamed_equals_plain_and_brings_passages(client):
     name = client.models.list().data[0].id
     plain = client.chat.completions.create(model=name, messages=QUESTION, temperature=0)
-    chunks = list(client.chat.completions.create(model=name, messages=QUESTION, temperature=0, stream=True, stream_options={"include_usage": True}))
+    chunks = list(
+        client.chat.completions.create(
+            model=name, messages=QUESTION, temperature=0, stream=True, stream_options={"include_usage": True}
+        )
+    )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == plain.choices[0].message.content and plain.choices[0].finish_reason == "stop"
     assert chunks[-1].usage.completion_tokens == plain.usage.completion_tokens
@@ -88,7 +102,14 @@ def test_sixteen_streams_progress_together(client):
     first, last = {}, {}
 
     def run(number):
-        stream = client.completions.create(model=name, prompt=f"def function_{number}(", max_tokens=60, temperature=1.0, seed=number, stream=True)
+        stream = client.completions.create(
+            model=name,
+            prompt=f"def function_{number}(",
+            max_tokens=60,
+            temperature=1.0,
+            seed=number,
+            stream=True,
+        )
         for chunk in stream:
             if chunk.choices and chunk.choices[0].text:
                 first.setdefault(number, time.monotonic())
@@ -105,8 +126,15 @@ def test_sixteen_streams_progress_together(client):
 def test_lineage_of_an_answer_names_training_documents(address, built):
     import json
 
-    body = json.dumps({"answer": "def wrap(text, width=70, **kwargs):\n    \"\"\"Wrap a single paragraph of text, returning a list of wrapped lines.", "passages": []}).encode()
-    request = urllib.request.Request(f"{address}/v1/lineage", body, {"Content-Type": "application/json", "Authorization": "Bearer secret"})
+    body = json.dumps(
+        {
+            "answer": 'def wrap(text, width=70, **kwargs):\n    """Wrap a single paragraph of text, returning a list of wrapped lines.',
+            "passages": [],
+        }
+    ).encode()
+    request = urllib.request.Request(
+        f"{address}/v1/lineage", body, {"Content-Type": "application/json", "Authorization": "Bearer secret"}
+    )
     with urllib.request.urlopen(request) as response:
         found = json.load(response)
     assert found["model"]["digest"] and "spans" in found

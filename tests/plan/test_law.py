@@ -14,7 +14,9 @@ from ownlm.plan.law import LAW, R_DATA, Law, bytes_per_token, effective_tokens, 
 def test_fresh_tokens_count_fully_and_repeated_ones_saturate() -> None:
     assert effective_tokens(5e5, 1e6) == 5e5
     assert effective_tokens(1e6, 1e6) == 1e6
-    assert effective_tokens(4e6, 1e6) == pytest.approx(4e6, rel=0.1), "four passes are nearly as good as fresh"
+    assert effective_tokens(4e6, 1e6) == pytest.approx(4e6, rel=0.1), (
+        "four passes are nearly as good as fresh"
+    )
     assert effective_tokens(1e12, 1e6) == pytest.approx((1 + R_DATA) * 1e6)
     values = [effective_tokens(d, 1e6) for d in (1e6, 2e6, 8e6, 64e6)]
     assert values == sorted(values)

@@ -192,7 +192,11 @@ def test_memory_limits_the_depth() -> None:
 def test_stored_and_read_back() -> None:
     found = make(steps=40)
     assert Plan.from_dict(found.as_dict()) == found
-    for broken in ({}, {"format": 2, "quantities": [], "notices": []}, {"format": 1, "quantities": [{}], "notices": []}):
+    for broken in (
+        {},
+        {"format": 2, "quantities": [], "notices": []},
+        {"format": 1, "quantities": [{}], "notices": []},
+    ):
         with pytest.raises(ArtifactError):
             Plan.from_dict(broken)
 
@@ -219,7 +223,11 @@ def test_table_shows_every_number_and_the_measured_ones() -> None:
 
 def test_human() -> None:
     assert human(1234, "steps") == "1,234 steps" and human(5.1e6, "") == "5.10 M"
-    assert human(2.5e9, "bytes") == "2.5 GB" and human(0.4567, "x") == "0.457 x" and human(999, "bytes") == "999 bytes"
+    assert (
+        human(2.5e9, "bytes") == "2.5 GB"
+        and human(0.4567, "x") == "0.457 x"
+        and human(999, "bytes") == "999 bytes"
+    )
 
 
 def test_torch_is_not_imported() -> None:

@@ -44,7 +44,10 @@ def test_real_book():
     check(book("adventures-of-sherlock-holmes"))
 
 
-@given(st.text(alphabet=st.sampled_from("ab .\n#=-`*>|:\"'()1AЖ中\t"), max_size=2000), st.sampled_from(["a.md", "a.py", "a.txt", "a.rs"]))
+@given(
+    st.text(alphabet=st.sampled_from("ab .\n#=-`*>|:\"'()1AЖ中\t"), max_size=2000),
+    st.sampled_from(["a.md", "a.py", "a.txt", "a.rs"]),
+)
 @settings(max_examples=150, deadline=None)
 def test_any_text(text, name):
     source = document(text, name)
@@ -78,7 +81,10 @@ def test_signature_and_docstring_come_first():
 
 
 def test_broken_python_is_chunked_as_code():
-    assert titles("def broken(:\n    pass\n\n\ndef other():\n    return 1\n", "bad.py") == ["bad.py › broken", "bad.py › other"]
+    assert titles("def broken(:\n    pass\n\n\ndef other():\n    return 1\n", "bad.py") == [
+        "bad.py › broken",
+        "bad.py › other",
+    ]
 
 
 def test_titles_of_other_code():
@@ -92,7 +98,10 @@ def test_titles_of_headings():
         "ignored by the heading › Guide › boil()",
     ]  # fmt: skip
     assert titles(RST, "docs/title.rst") == ["Title", "Title › Usage of Things"]
-    assert titles("Page\n====\n\nWords here.\n\nPart\n----\n\nMore words.\n", "x.md") == ["Page", "Page › Part"]
+    assert titles("Page\n====\n\nWords here.\n\nPart\n----\n\nMore words.\n", "x.md") == [
+        "Page",
+        "Page › Part",
+    ]
 
 
 def test_titles_of_books():

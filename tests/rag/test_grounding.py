@@ -17,7 +17,9 @@ from ownlm.tokenizer import bpe
 
 @pytest.fixture(scope="module", params=["llama3", "gpt2"])
 def tokenizer(request):
-    return bpe.train([d.text for d in [*small(), *library(("textwrap.py", "csv.py"))]], 1024, family=request.param)
+    return bpe.train(
+        [d.text for d in [*small(), *library(("textwrap.py", "csv.py"))]], 1024, family=request.param
+    )
 
 
 def triples():
@@ -106,7 +108,9 @@ def test_what_cannot_be_said(tokenizer):
         constraint.allowed(tokenizer.encode("something that nobody wrote"))
     with pytest.raises(ValueError, match="after the end"):
         constraint.allowed([*once, constraint.end, once[0]])
-    assert constraint.end not in constraint.allowed([]) and constraint.end not in constraint.allowed(once[:-1])
+    assert constraint.end not in constraint.allowed([]) and constraint.end not in constraint.allowed(
+        once[:-1]
+    )
     assert constraint.end in constraint.allowed(once)
 
 
@@ -137,13 +141,17 @@ def test_max_tokens_leaves_out_what_would_be_cut(tokenizer):
     draw = random.Random(5)
     for _ in range(50):
         assert len(walk(constraint, draw)) < most
-    assert walk(GroundedConstraint(tokenizer, given, max_tokens=1), draw)  # nothing fits: cut by the engine, not here
+    assert walk(
+        GroundedConstraint(tokenizer, given, max_tokens=1), draw
+    )  # nothing fits: cut by the engine, not here
 
 
 def test_long_sentences_are_offered_shorter_and_verbatim():
     text = "The kettle, " + "which is red and stands on the stove by the door, " * 12 + "boils."
     offered = claims(list(passages(document(text, "a.txt"))))
-    quoted = [claim.text[len("a: ") : -len(" [1]")] for claim in offered if not claim.text.startswith("a is in")]
+    quoted = [
+        claim.text[len("a: ") : -len(" [1]")] for claim in offered if not claim.text.startswith("a is in")
+    ]
     assert quoted and all(len(q) <= LONGEST and q in text for q in quoted)
 
 

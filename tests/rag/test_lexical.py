@@ -39,7 +39,10 @@ def test_finds(index, question, title):
     assert index.relevance(question, index.search(question, 3)) >= index.threshold
 
 
-@pytest.mark.parametrize("question", ["How do I bake bread?", "What is the Zorblax protocol?", "What does shorten_async return?", ""])
+@pytest.mark.parametrize(
+    "question",
+    ["How do I bake bread?", "What is the Zorblax protocol?", "What does shorten_async return?", ""],
+)
 def test_does_not_find(index, question):
     assert index.relevance(question, index.search(question, 3)) < max(index.threshold, 0.01)
 
@@ -56,7 +59,11 @@ def test_no_text_is_syntax(index, question):
     found = index.search(question, 3)
     assert len(found) <= 3
     assert 0 <= index.relevance(question, found) <= 1
-    assert index.together([question]) in (True, False) and index.mentions(question) >= 0 and index.sections_named(question) >= 0
+    assert (
+        index.together([question]) in (True, False)
+        and index.mentions(question) >= 0
+        and index.sections_named(question) >= 0
+    )
 
 
 def test_order_is_stable_and_scores_fall(index):
@@ -87,7 +94,9 @@ def test_threads(index):
 def test_nothing_is_written_while_serving(index):
     before = index.path.read_bytes()
     index.search("shorten", 3)
-    assert index.path.read_bytes() == before and sorted(p.name for p in index.path.parent.iterdir()) == ["passages.sqlite"]
+    assert index.path.read_bytes() == before and sorted(p.name for p in index.path.parent.iterdir()) == [
+        "passages.sqlite"
+    ]
     with pytest.raises(sqlite3.OperationalError):
         index._connection().execute("DELETE FROM passages")
 

@@ -17,7 +17,9 @@ NUM_QUESTIONS = 150
 
 def measure(documents, path, divide=2):
     """(hit@3, answered, refused): calibrated on one half of the documents, measured on the other."""
-    first, other = (documents[::divide], documents[1::divide]) if len(documents) > 2 else (documents, documents)
+    first, other = (
+        (documents[::divide], documents[1::divide]) if len(documents) > 2 else (documents, documents)
+    )
     LexicalIndex.build(path, [*first, *(d for d in documents if d not in first)], num_training=len(first))
     index = LexicalIndex(path)
     most = max(2, 3 * NUM_QUESTIONS // len(other))
@@ -28,7 +30,10 @@ def measure(documents, path, divide=2):
     for question in asked:
         found = index.search(question.text, 50)
         texts = gold_texts(question, found)
-        hits += any(overlaps(question, p.document_id, p.start, p.end) or " ".join(p.text.split()) in texts for p in found[:3])
+        hits += any(
+            overlaps(question, p.document_id, p.start, p.end) or " ".join(p.text.split()) in texts
+            for p in found[:3]
+        )
         answered += index.relevance(question.text, found[:3]) >= index.threshold
     impossible = synth.unanswerable(other, NUM_QUESTIONS, seed=11, together=index.together)
     refused = sum(index.relevance(q.text, index.search(q.text, 3)) < index.threshold for q in impossible)

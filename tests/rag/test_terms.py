@@ -34,6 +34,10 @@ def test_names_in_a_question():
 
 
 def test_one_slip():
-    assert one_slip("smoething", "something") and one_slip("docment", "document") and one_slip("documennt", "document")
+    assert (
+        one_slip("smoething", "something")
+        and one_slip("docment", "document")
+        and one_slip("documennt", "document")
+    )
     assert one_slip("dokument", "document") and not one_slip("document", "document")
     assert not one_slip("monument", "document") and not one_slip("cat", "car")

@@ -89,8 +89,12 @@ A thing is a part of the whole. See :func:`foo.bar` for more about it.
 
 BOOK = "\n\n".join(
     [
-        "THE BLUE LAMP", "by A. Nobody", "CHAPTER I", "The lamp stood by the door. Mr. Weatherby, the owner of the lamp, was away. " * 3,
-        "CHAPTER II", "A frigate is a kind of ship that is fast and light. Nobody had seen one at Marlow. " * 2,
+        "THE BLUE LAMP",
+        "by A. Nobody",
+        "CHAPTER I",
+        "The lamp stood by the door. Mr. Weatherby, the owner of the lamp, was away. " * 3,
+        "CHAPTER II",
+        "A frigate is a kind of ship that is fast and light. Nobody had seen one at Marlow. " * 2,
     ]
 )
 
@@ -127,7 +131,9 @@ def rows(name: str) -> list[Document]:
         pytest.skip(f"needs the test data: {path} (set OWNLM_TEST_DATA)")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]
-    return [document(row["text"], f"{row['source']}/{row['path']}", format="text", place=name) for row in found]
+    return [
+        document(row["text"], f"{row['source']}/{row['path']}", format="text", place=name) for row in found
+    ]
 
 
 @lru_cache

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ownlm.errors import ArtifactError, MachineError
+from ownlm.errors import ArtifactError
 from ownlm.runtime import artifact
 
 
@@ -47,7 +47,11 @@ def test_verify_names_the_wrong_file(tmp_path):
     (tmp_path / "a" / "f").write_text("hellp")
     (tmp_path / "a" / "extra").write_text("?")
     problems = artifact.verify(tmp_path / "a")
-    assert len(problems) == 2 and "/f: SHA-256" in problems[1] + problems[0] and "extra: not listed" in " ".join(problems)
+    assert (
+        len(problems) == 2
+        and "/f: SHA-256" in problems[1] + problems[0]
+        and "extra: not listed" in " ".join(problems)
+    )
     (tmp_path / "a" / "f").unlink()
     assert "missing" in artifact.verify(tmp_path / "a")[0]
 
@@ -147,7 +151,7 @@ def test_killed_before_every_file_operation(tmp_path):
         root = tmp_path / str(limit)
         artifact.run(root, "a", "kind", {}, {"x": 1}, write("f", "old"))
         died = subprocess.run([sys.executable, "-c", KILLED, root, str(limit)]).returncode == 9
-        finished, _ = artifact.run(root, "a", "kind", {}, {"x": 2}, write("f", "new"))
+        artifact.run(root, "a", "kind", {}, {"x": 2}, write("f", "new"))
         assert (root / "a" / "f").read_text() == "new" and artifact.verify(root / "a") == []
         assert sorted(p.name for p in root.iterdir()) == ["a"]
         if not died:

@@ -43,5 +43,8 @@ def test_clock():
 
 def test_streams():
     assert seed.generator(1, "a").integers(1 << 60) == seed.generator(1, "a").integers(1 << 60)
-    draws = {int(seed.generator(s, *n).integers(1 << 60)) for s, n in ((1, ("a",)), (2, ("a",)), (1, ("b",)), (1, ("a", "b")), (1, ("ab",)))}
+    draws = {
+        int(seed.generator(s, *n).integers(1 << 60))
+        for s, n in ((1, ("a",)), (2, ("a",)), (1, ("b",)), (1, ("a", "b")), (1, ("ab",)))
+    }
     assert len(draws) == 5

@@ -24,7 +24,7 @@ def start(folder, settings):
 
 def finish(folder, settings):
     process = start(folder, settings)
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output.split("digest ")[1].strip(), (folder / "losses.jsonl").read_bytes()
 
@@ -65,9 +65,10 @@ def test_two_kills_one_of_them_inside_a_save(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # twelve starts, most of them compiling; bfloat16 is emulated on some processors
 @pytest.mark.parametrize("settings", [
     {"num_steps": 200, "checkpoint_steps": 5, "threads": 2},
-    {"num_steps": 40, "checkpoint_steps": 2, "threads": 2, "compile": True, "precision": "bfloat16"},
+    {"num_steps": 24, "checkpoint_steps": 2, "threads": 2, "compile": True, "precision": "bfloat16"},
     {"num_steps": 100, "checkpoint_steps": 3, "threads": 2, "compile": True},
 ])  # fmt: skip
 def test_ten_kills_five_of_them_inside_a_save(tmp_path, settings):

@@ -44,7 +44,11 @@ def generate(
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
     with open_assistant(folder) as assistant:
         generator: Generate = assistant.raw if raw else assistant.grounded
-        request = Request(prompt=prompt, sampling=sampling) if raw else Request(messages=(Message("user", prompt),), sampling=sampling)
+        request = (
+            Request(prompt=prompt, sampling=sampling)
+            if raw
+            else Request(messages=(Message("user", prompt),), sampling=sampling)
+        )
         if as_json:
             answer = complete(generator, request)
             print_json({"text": answer.text, "finish_reason": answer.finish_reason, "usage": {
@@ -70,7 +74,10 @@ def chat(
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
     messages: list[Message] = []
     with open_assistant(folder) as assistant:
-        err.print(f"{assistant.root.name}: ask about the documents. /new starts over, /quit or Ctrl-D leaves.", markup=False)
+        err.print(
+            f"{assistant.root.name}: ask about the documents. /new starts over, /quit or Ctrl-D leaves.",
+            markup=False,
+        )
         while True:
             try:
                 question = input("> ").strip() if sys.stdin.isatty() else next(sys.stdin).strip()
@@ -116,7 +123,10 @@ def _stream(generator: Generate, request: Request) -> str:
     cited = {citation["n"] for citation in last.detail.get("citations", ())}
     for passage in last.detail.get("passages", ()):
         if passage["n"] in cited:
-            err.print(f"  [{passage['n']}] {passage['title']} ({passage['source']}, {passage['licence']})", markup=False)
+            err.print(
+                f"  [{passage['n']}] {passage['title']} ({passage['source']}, {passage['licence']})",
+                markup=False,
+            )
     if last.usage:
         rate = last.usage.completion_tokens / max(time.monotonic() - started, 1e-9)
         err.print(f"  {last.usage.completion_tokens} tokens, {rate:.0f} tokens/s", markup=False)

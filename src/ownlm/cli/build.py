@@ -13,13 +13,28 @@ from ownlm.cli.output import err, print_json
 
 Data = Annotated[
     list[Path] | None,
-    typer.Option("--data", help="Folder or file of text: .txt .md .rst .html, source code, .jsonl(.gz/.zst). May repeat. Default: Python's standard library."),
+    typer.Option(
+        "--data",
+        help="Folder or file of text: .txt .md .rst .html, source code, .jsonl(.gz/.zst). May repeat. Default: Python's standard library.",
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where the artifacts go; the same folder again goes on or is skipped.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Where the artifacts go; the same folder again goes on or is skipped.")
+]
 Minutes = Annotated[float | None, typer.Option(help="Time budget in minutes; default 8.", min=0.1)]
-Size = Annotated[int | None, typer.Option(help="The size dial: number of layers, 1 to 24. Default: from data, time and machine.", min=1, max=24)]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        help="The size dial: number of layers, 1 to 24. Default: from data, time and machine.", min=1, max=24
+    ),
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file of settings.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting, e.g. pretrain.steps=200 (`ownlm config show`).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Any setting, e.g. pretrain.steps=200 (`ownlm config show`)."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 
@@ -37,7 +52,14 @@ def build(
     """
     manifest = _build(out, overrides, data, minutes, size, config_file)
     if as_json:
-        print_json({"folder": str(out), "digest": manifest.digest, "metrics": manifest.metrics, "cost": manifest.cost})
+        print_json(
+            {
+                "folder": str(out),
+                "digest": manifest.digest,
+                "metrics": manifest.metrics,
+                "cost": manifest.cost,
+            }
+        )
     else:
         err.print(f"done: `ownlm serve {out}` opens the page, `ownlm chat {out}` talks here", markup=False)
 
@@ -72,6 +94,8 @@ def _build(
         given.append(f"pretrain.depth={size}")
     resolved = config.load(BuildSettings, config_file, given)
     if data:
-        chosen = resolved.value.model_copy(update={"data": resolved.value.data.model_copy(update={"paths": tuple(data)})})
+        chosen = resolved.value.model_copy(
+            update={"data": resolved.value.data.model_copy(update={"paths": tuple(data)})}
+        )
         resolved = config.Resolved(chosen, {**resolved.origins, "data.paths": "command line --data"})
     return run(resolved, out, lambda text: err.print(text, markup=False))

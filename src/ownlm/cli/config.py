@@ -22,7 +22,9 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key=value ...")]
 
 
 @app.command()
-def show(overrides: Overrides = None, file: File = None, folder: Folder = None, as_json: Json = False) -> None:
+def show(
+    overrides: Overrides = None, file: File = None, folder: Folder = None, as_json: Json = False
+) -> None:
     """Print every setting with its value and origin.
 
     Example: ownlm config show --dir out/quickstart
@@ -38,7 +40,9 @@ def show(overrides: Overrides = None, file: File = None, folder: Folder = None, 
 
 
 @app.command()
-def explain(key: str, overrides: Overrides = None, file: File = None, folder: Folder = None, as_json: Json = False) -> None:
+def explain(
+    key: str, overrides: Overrides = None, file: File = None, folder: Folder = None, as_json: Json = False
+) -> None:
     """Say what a setting is, its value, and where the value comes from.
 
     Example: ownlm config explain pretrain.steps --dir out/quickstart
@@ -46,7 +50,9 @@ def explain(key: str, overrides: Overrides = None, file: File = None, folder: Fo
     rows = _rows(file, overrides or [], folder)
     if key not in rows:
         close = settings.nearest(key, list(rows))
-        raise UsageError("There is no such setting.", key, f"did you mean {close}?" if close else "see `ownlm config show`")
+        raise UsageError(
+            "There is no such setting.", key, f"did you mean {close}?" if close else "see `ownlm config show`"
+        )
     row = rows[key]
     if as_json:
         print_json({"key": key, **row})
@@ -69,7 +75,9 @@ def _rows(file: Path | None, overrides: list[str], folder: Path | None) -> dict[
     return {
         key: {
             "value": values[key],
-            "origin": resolved.origins[key] if values[key] is not None else "derived by `ownlm plan` for your data and machine",
+            "origin": resolved.origins[key]
+            if values[key] is not None
+            else "derived by `ownlm plan` for your data and machine",
             "explanation": text,
         }
         for key, text in explanations.items()

@@ -99,7 +99,9 @@ def _torch(machine: hardware.Hardware) -> Check:
 
         from ownlm.train import peak, precision
     except (ImportError, OSError) as error:
-        return Check("torch", "fail", f"does not load: {error}", 'pip install --force-reinstall "torch==2.13.0"')
+        return Check(
+            "torch", "fail", f"does not load: {error}", 'pip install --force-reinstall "torch==2.13.0"'
+        )
     kind, _ = precision.resolve("auto", torch.device("cpu"))
     return Check("torch", "ok", f"{machine.torch}, {peak.matmul_peak(kind) / 1e9:.0f} GFLOP/s in {kind}")
 
@@ -109,7 +111,12 @@ def _fts5() -> Check:
         try:
             connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text)")
         except sqlite3.OperationalError as error:
-            return Check("SQLite FTS5", "fail", f"{sqlite3.sqlite_version}: {error}", "use a Python with FTS5, e.g. Debian's")
+            return Check(
+                "SQLite FTS5",
+                "fail",
+                f"{sqlite3.sqlite_version}: {error}",
+                "use a Python with FTS5, e.g. Debian's",
+            )
     return Check("SQLite FTS5", "ok", sqlite3.sqlite_version)
 
 
@@ -119,5 +126,7 @@ def _port(port: int) -> Check:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            return Check(f"port {port}", "note", error.strerror or str(error), "serve with --port and another number")
+            return Check(
+                f"port {port}", "note", error.strerror or str(error), "serve with --port and another number"
+            )
     return Check(f"port {port}", "ok", "free")

@@ -14,7 +14,9 @@ from ownlm.cli.output import err, out, print_json
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished build.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Folder for the result files; default DIR/evaluations.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for the result files; default DIR/evaluations.")
+    ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure xz and Kneser-Ney too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -36,7 +38,9 @@ def evaluate(
     context = int(artifact.read(folder / "pretrained").config["context"])
     with open_assistant(folder) as assistant:
         tasks, beside = measuring.measure(assistant, EvalSettings(baselines=baselines), context, err.print)
-        paths = write_results(to or folder / "evaluations", tasks, measuring.conditions_of(assistant, started), beside)
+        paths = write_results(
+            to or folder / "evaluations", tasks, measuring.conditions_of(assistant, started), beside
+        )
     facts = measuring.summary(tasks, beside)
     if as_json:
         print_json({**facts, "files": [str(path) for path in paths]})
@@ -50,8 +54,12 @@ def table(facts: dict[str, Any]) -> Table:
     for task, metrics in facts.items():
         if task == "baselines":
             for baseline in metrics:
-                shown.add_row("heldout", f"bits_per_byte of {baseline['name']}", f"{baseline['bits_per_byte']:.4f}")
+                shown.add_row(
+                    "heldout", f"bits_per_byte of {baseline['name']}", f"{baseline['bits_per_byte']:.4f}"
+                )
             continue
         for metric, i in metrics.items():
-            shown.add_row(task, metric, f"{i['value']:.4f}", f"{i['low']:.4f} to {i['high']:.4f}", str(i["count"]))
+            shown.add_row(
+                task, metric, f"{i['value']:.4f}", f"{i['low']:.4f} to {i['high']:.4f}", str(i["count"])
+            )
     return shown

@@ -17,7 +17,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def trace(
     folder: Folder,
     answer: Annotated[str, typer.Argument(help="The answer to trace back.")],
-    question: Annotated[str | None, typer.Option(help="The question it answered: shows what retrieval finds for it.")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="The question it answered: shows what retrieval finds for it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the longest verbatim spans that an answer shares with training documents, and the passages behind it.
@@ -82,7 +84,9 @@ def verify(folder: Folder, as_json: Json = False) -> None:
 
 def card(
     folder: Folder,
-    to: Annotated[Path | None, typer.Option("--to", help="Write it to this file instead of printing it.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write it to this file instead of printing it.")
+    ] = None,
 ) -> None:
     """Render the model card (Hugging Face form) from the manifests alone.
 

@@ -57,6 +57,10 @@ def _size_of(paths: list[Path]) -> int:
     for path in paths:
         if not path.exists():
             raise DataError("There is no such file or folder.", str(path), "check the path given with --data")
-        members = [path] if path.is_file() else [member for member in path.rglob("*") if member.is_file() and not member.is_symlink()]
+        members = (
+            [path]
+            if path.is_file()
+            else [member for member in path.rglob("*") if member.is_file() and not member.is_symlink()]
+        )
         total += sum(member.stat().st_size for member in members)
     return total

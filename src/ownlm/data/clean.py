@@ -22,12 +22,16 @@ _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
-_CP1252_HIGH = bytes(code for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)).decode("cp1252")
+_CP1252_HIGH = bytes(code for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)).decode(
+    "cp1252"
+)
 _AS_BYTES = {ord(char): bytes([code]) for code in range(0x80, 0xA0)
              for char in bytes([code]).decode("cp1252", "ignore")}  # fmt: skip
 _ASCII_CONTROLS = bytes(code for code in range(128) if (code < 32 or code == 127) and code not in (9, 10))
 _IS_CONTROL = np.zeros(0x10001, dtype=bool)  # the last entry stands for everything above
-_IS_CONTROL[[*_ASCII_CONTROLS, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000), 0xFEFF, 0xFFFE, 0xFFFF]] = True
+_IS_CONTROL[
+    [*_ASCII_CONTROLS, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000), 0xFEFF, 0xFFFE, 0xFFFF]
+] = True
 # A lead byte of UTF-8 and a continuation byte, both seen through Windows-1252 or Latin-1.
 _MOJIBAKE = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{re.escape(_CP1252_HIGH)}]")
 

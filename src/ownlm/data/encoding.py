@@ -92,9 +92,20 @@ def _declared(data: bytes) -> str:
     if not found:
         return ""
     name = found.group(1).decode("ascii").lower()
-    name = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252",
-            "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "ks_c_5601-1987": "cp949",
-            "euc-kr": "cp949", "iso-8859-9": "cp1254", "tis-620": "cp874"}.get(name, name)  # fmt: skip  (WHATWG labels)
+    name = {
+        "iso-8859-1": "cp1252",
+        "latin-1": "cp1252",
+        "latin1": "cp1252",
+        "ascii": "cp1252",
+        "us-ascii": "cp1252",
+        "gb2312": "gb18030",
+        "gbk": "gb18030",
+        "shift_jis": "cp932",
+        "ks_c_5601-1987": "cp949",
+        "euc-kr": "cp949",
+        "iso-8859-9": "cp1254",
+        "tis-620": "cp874",
+    }.get(name, name)  # fmt: skip  (WHATWG labels)
     try:
         info = codecs.lookup(name)
     except LookupError:

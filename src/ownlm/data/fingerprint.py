@@ -39,7 +39,9 @@ def normalize(text: str) -> Normalized:
     else:
         data = kept.astype("<u4").tobytes().decode("utf-32-le").encode("utf-8")
     starts = np.flatnonzero(first)
-    lengths = np.diff(np.append(np.flatnonzero(keep), len(codes)))[white[keep]]  # of the run behind each kept space
+    lengths = np.diff(np.append(np.flatnonzero(keep), len(codes)))[
+        white[keep]
+    ]  # of the run behind each kept space
     spaces = np.flatnonzero(np.frombuffer(data, np.uint8) == 32)  # the same spaces, as byte offsets
     assert len(starts) == len(spaces) == len(lengths), "every run of white space became exactly one space"
     longer = lengths > 1

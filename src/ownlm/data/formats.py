@@ -35,7 +35,17 @@ CODE: dict[str, str] = {
 
 NAMES: dict[str, Kind] = {
     name: "text"
-    for name in ("readme", "changelog", "changes", "news", "history", "install", "hacking", "todo", "contributing")
+    for name in (
+        "readme",
+        "changelog",
+        "changes",
+        "news",
+        "history",
+        "install",
+        "hacking",
+        "todo",
+        "contributing",
+    )
 }  # files without a suffix; compared in lower case
 
 COMPRESSIONS = {".gz": "gz", ".zst": "zst"}

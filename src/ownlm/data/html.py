@@ -34,9 +34,13 @@ _BLOCKS = frozenset({
     "caption", "thead", "tbody", "tfoot", "tr", "blockquote", "pre", "h1", "h2", "h3", "h4", "h5", "h6",
 })  # fmt: skip
 _SPACES = re.compile(r"[ \t\r\n\f\u00a0]+")
-MOST_DEPTH = 2000  # open elements; the parser's work grows with depth times length (100,000 levels take it 25 seconds)
-_TAG = re.compile(r"<(/?)(?!(?:p|li|td|th|tr|dt|dd|option|thead|tbody|tfoot|colgroup|br|img|hr|input|meta|link|area|base"
-                  r"|col|embed|source|track|wbr)\b)[a-zA-Z][^<>]*?(/?)>")  # fmt: skip  (tags that must be closed)
+MOST_DEPTH = (
+    2000  # open elements; the parser's work grows with depth times length (100,000 levels take it 25 seconds)
+)
+_TAG = re.compile(
+    r"<(/?)(?!(?:p|li|td|th|tr|dt|dd|option|thead|tbody|tfoot|colgroup|br|img|hr|input|meta|link|area|base"
+    r"|col|embed|source|track|wbr)\b)[a-zA-Z][^<>]*?(/?)>"
+)  # fmt: skip  (tags that must be closed)
 LEAST_SHARE = 0.3  # a "main" element with less of the page's text than this is a teaser, not the main text
 
 
@@ -100,7 +104,9 @@ def _is_boilerplate(node: Any, inside_article: bool) -> bool:
     if attributes.get("role") in _ROLES or "hidden" in attributes or attributes.get("aria-hidden") == "true":
         return True
     named = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
-    return named != " " and tag not in ("body", "html", "main", "article") and bool(_BOILERPLATE.search(named))
+    return (
+        named != " " and tag not in ("body", "html", "main", "article") and bool(_BOILERPLATE.search(named))
+    )
 
 
 def _write(root: Any, writer: _Writer) -> None:
@@ -112,8 +118,10 @@ def _write(root: Any, writer: _Writer) -> None:
             if node.tag == "-text":
                 writer.words(node.text_content or "")
                 descend = False
-            elif node.tag.startswith("-") or node.tag == "!doctype" or (
-                not _same(node, root) and _is_boilerplate(node, inside_article)
+            elif (
+                node.tag.startswith("-")
+                or node.tag == "!doctype"
+                or (not _same(node, root) and _is_boilerplate(node, inside_article))
             ):
                 descend = False
             else:

@@ -12,8 +12,12 @@ from pathlib import Path
 
 UNKNOWN = "unknown"
 _MOST_BYTES = 1 << 18
-_NAME = re.compile(r"^(un)?li[cs]en[cs]es?([-_.][\w.+-]*)?$|^copying([-_.][\w.+-]*)?$|^copyright(\.txt|\.md)?$", re.I)
-_NOT_NAME = re.compile(r"\.(py|pyi|js|ts|c|h|cc|cpp|rs|go|java|rb|html?|jsonl?|gz|zst)$", re.I)  # license.py is code
+_NAME = re.compile(
+    r"^(un)?li[cs]en[cs]es?([-_.][\w.+-]*)?$|^copying([-_.][\w.+-]*)?$|^copyright(\.txt|\.md)?$", re.I
+)
+_NOT_NAME = re.compile(
+    r"\.(py|pyi|js|ts|c|h|cc|cpp|rs|go|java|rb|html?|jsonl?|gz|zst)$", re.I
+)  # license.py is code
 _HEADER = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() -]{2,100})")
 
 # In order: the first rule all of whose sentences occur wins, so the narrower one comes first.
@@ -63,9 +67,13 @@ def recognise(text: str) -> str:
     if stated:
         return stated.group(1).strip()
     even = re.sub(r"[\s*#>]+", " ", text).lower()
-    title = even[:2000]  # the GPL quotes the LGPL and the AGPL near its end: names of licences count at the top only
+    title = even[
+        :2000
+    ]  # the GPL quotes the LGPL and the AGPL near its end: names of licences count at the top only
     for name, sentences in _RULES:
-        first_in = title if not name.startswith(("MIT", "BSD", "ISC", "0BSD", "Zlib", "Unlicense", "PSF")) else even
+        first_in = (
+            title if not name.startswith(("MIT", "BSD", "ISC", "0BSD", "Zlib", "Unlicense", "PSF")) else even
+        )
         if sentences[0] in first_in and all(sentence in even for sentence in sentences[1:]):
             return name
     return UNKNOWN

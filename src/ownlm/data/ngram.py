@@ -25,7 +25,11 @@ import numpy as np
 
 from ownlm.errors import UsageError
 
-FALLBACK = (0.5, 1.0, 1.5)  # discounts where the counts of counts are too few to estimate them (as KenLM's option)
+FALLBACK = (
+    0.5,
+    1.0,
+    1.5,
+)  # discounts where the counts of counts are too few to estimate them (as KenLM's option)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,9 @@ class KneserNey:
             ids = np.asarray(sequence, dtype=np.int64)
             if len(ids) and (ids.min() < 0 or ids.max() >= self.vocab_size):
                 values = f"ids {ids.min()} to {ids.max()}, vocabulary {self.vocab_size}"
-                raise UsageError("A token id is outside the vocabulary.", values, "use the tokenizer of this text")
+                raise UsageError(
+                    "A token id is outside the vocabulary.", values, "use the tokenizer of this text"
+                )
             parts += [boundary, ids]
         words = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         return words, words != self.vocab_size

@@ -33,7 +33,9 @@ from ownlm.runtime.files import open_atomic, read_json, write_json
 
 SEGMENT_BYTES = 64 << 20  # normalized text per segment: bounds the memory of a build to about 8 times this
 MOST_PLACES = 4096
-CANDIDATES_PER_GRAM = 64  # on average over the grams of a question; frequent grams are followed less far beyond it
+CANDIDATES_PER_GRAM = (
+    64  # on average over the grams of a question; frequent grams are followed less far beyond it
+)
 LEAST_CANDIDATES = 1 << 15
 MOST_SOURCES = 8  # documents listed for one and the same span; the others are counted
 _BLOCKS = (16, 32, 64, 128, 256)  # bytes compared at once while a match grows
@@ -239,7 +241,9 @@ class Overlap:
         folder = Path(folder)
         self.facts = read_json(folder / "overlap.json")
         if (self.facts.get("version"), self.facts.get("gram"), self.facts.get("stride")) != (1, GRAM, STRIDE):
-            raise ArtifactError("An overlap index is of another version.", f"{folder}: {self.facts}", "build it again")
+            raise ArtifactError(
+                "An overlap index is of another version.", f"{folder}: {self.facts}", "build it again"
+            )
         count = self.facts["num_segments"]
         self._segments = [_Segment(folder / f"segment-{number:03d}") for number in range(count)]
 
@@ -271,7 +275,9 @@ class Overlap:
         characters = np.concatenate([[0], np.cumsum((question & 0xC0) != 0x80)])
         found = [hit for hit in found if characters[hit[1]] - characters[hit[0]] >= min_chars]
         spans = [span for group in _maximal(found) for span in self._described(group, form, characters)]
-        return Matches(sorted(spans, key=lambda span: (span.start - span.end, span.start, span.source)), num_capped)
+        return Matches(
+            sorted(spans, key=lambda span: (span.start - span.end, span.start, span.source)), num_capped
+        )
 
     def _described(
         self, group: list[tuple[int, int, int, int]], form: Normalized, characters: np.ndarray
@@ -279,7 +285,9 @@ class Overlap:
         """The first MOST_SOURCES places of one span, one per document."""
         seen: set[str] = set()
         for start, end, number, place in group:
-            name, source, licence, document_start, document_end = self._segments[number].locate(place, end - start)
+            name, source, licence, document_start, document_end = self._segments[number].locate(
+                place, end - start
+            )
             if name in seen:
                 continue
             seen.add(name)

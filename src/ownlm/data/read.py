@@ -46,7 +46,9 @@ def read(
                 reasons[item.reason] += 1
             yield item
     if not count:
-        shown = ", ".join(f"{number} x {reason}" for reason, number in reasons.most_common(8)) or "empty folder"
+        shown = (
+            ", ".join(f"{number} x {reason}" for reason, number in reasons.most_common(8)) or "empty folder"
+        )
         raise DataError(
             "There is no readable text in the data.",
             f"{', '.join(str(path) for path in paths)}: {shown}",
@@ -64,7 +66,9 @@ def _file(
     form = format_of(name)
     if form is None:
         suffix = split_suffix(name)[1]
-        yield Drop(found.source, "read", f"unknown suffix {suffix[:20]}" if suffix else "unknown name without suffix")
+        yield Drop(
+            found.source, "read", f"unknown suffix {suffix[:20]}" if suffix else "unknown name without suffix"
+        )
         return
     known = licence or licences.of(found.path.parent, found.root)
     try:
@@ -72,7 +76,9 @@ def _file(
             if form.kind == "jsonl":
                 with opened(file, form.compression, limits, limits.stream_bytes) as plain:
                     for item in rows(plain, found.source, known, limits):
-                        yield item if licence is None or isinstance(item, Drop) else _relicensed(item, licence)
+                        yield (
+                            item if licence is None or isinstance(item, Drop) else _relicensed(item, licence)
+                        )
             else:
                 with opened(file, form.compression, limits, limits.file_bytes) as plain:
                     yield _whole(plain.read(limits.file_bytes + 1), found, form, licence, known, limits)

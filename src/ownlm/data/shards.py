@@ -1,9 +1,9 @@
 """Token shards: all documents as one array of ids on disk, with an index that leads every offset to its document.
 
-    PREFIX.bin              ids, little-endian uint16 (vocabulary up to 65,536) or uint32; each document is BOS + its ids
-    PREFIX.index.npy        one row per document: token start, UTF-8 bytes of its text, byte offset of its line
-    PREFIX.documents.jsonl  one line per document: id, source, licence
-    PREFIX.index.json       counts, dtype, vocabulary size; written last, so its presence means the rest is whole
+PREFIX.bin              ids, little-endian uint16 (vocabulary up to 65,536) or uint32; each document is BOS + its ids
+PREFIX.index.npy        one row per document: token start, UTF-8 bytes of its text, byte offset of its line
+PREFIX.documents.jsonl  one line per document: id, source, licence
+PREFIX.index.json       counts, dtype, vocabulary size; written last, so its presence means the rest is whole
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ def write_shards(
     dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
     rows: list[tuple[int, int, int]] = []
     num_tokens = num_bytes = line_start = 0
-    with open_atomic(_part(path_prefix, ".bin")) as ids_file, open_atomic(
-        _part(path_prefix, ".documents.jsonl")
-    ) as lines_file:
+    with (
+        open_atomic(_part(path_prefix, ".bin")) as ids_file,
+        open_atomic(_part(path_prefix, ".documents.jsonl")) as lines_file,
+    ):
         for batch in _batches(documents):
             encoded = encode_batch([document.text for document in batch])
             _check(batch, encoded, vocab_size)
@@ -121,9 +122,13 @@ class Shards:
         wanted = self.info.num_tokens * dtype.itemsize
         if not path.is_file() or path.stat().st_size != wanted:
             size = path.stat().st_size if path.is_file() else 0
-            raise ArtifactError("A token shard has the wrong size.", f"{path}: {size}, not {wanted} bytes", _FIX)
+            raise ArtifactError(
+                "A token shard has the wrong size.", f"{path}: {size}, not {wanted} bytes", _FIX
+            )
         # np.memmap refuses an empty file
-        self.tokens: np.ndarray = np.memmap(path, dtype, "r") if wanted else np.zeros(0, dtype)  # [num_tokens]
+        self.tokens: np.ndarray = (
+            np.memmap(path, dtype, "r") if wanted else np.zeros(0, dtype)
+        )  # [num_tokens]
         self._rows = _load_rows(_part(path_prefix, ".index.npy"), self.info.num_documents)
         self._lines = _part(path_prefix, ".documents.jsonl")
         self.document_starts: np.ndarray = self._rows["token_start"]  # int64 [num_documents]
@@ -171,5 +176,7 @@ def _load_rows(path: Path, count: int) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise ArtifactError("A shard index is missing or damaged.", f"{path}: {error}", _FIX) from error
     if rows.dtype != ROW or rows.shape != (count,):
-        raise ArtifactError("A shard index does not fit its header.", f"{path}: {rows.shape} {rows.dtype}", _FIX)
+        raise ArtifactError(
+            "A shard index does not fit its header.", f"{path}: {rows.shape} {rows.dtype}", _FIX
+        )
     return rows

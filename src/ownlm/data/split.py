@@ -75,7 +75,11 @@ def _by_rank(groups: dict[str, _Group], target: int, fraction: float) -> set[str
     held = 0
     for name in ranked:
         group = groups[name]
-        if held + group.documents <= target and group.characters <= 2 * share and len(chosen) < len(groups) - 1:
+        if (
+            held + group.documents <= target
+            and group.characters <= 2 * share
+            and len(chosen) < len(groups) - 1
+        ):
             chosen.add(name)
             held += group.documents
     if not chosen:  # every group is too large: the one nearest to the wished share of the text
@@ -103,7 +107,9 @@ def divide(
                 yield document
 
         store.write_documents(spool, noted())
-        one_group = len({group for group, _ in sizes}) == 1  # all rows share a path: divide by document instead
+        one_group = (
+            len({group for group, _ in sizes}) == 1
+        )  # all rows share a path: divide by document instead
         heldout = choose(ids if one_group else sizes, fraction, seed)
         for document, (group, _) in zip(store.read_documents(spool), sizes, strict=True):
             yield document, (document.id if one_group else group) in heldout

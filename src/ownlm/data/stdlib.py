@@ -60,7 +60,9 @@ def standard_library() -> Iterator[Document]:
             "This Python has no source of its standard library.", str(root), "name your own text with --data"
         )
     for module, text in stubs.compiled_modules():
-        yield _document(f"{module}.pyi", text, {"format": "code", "language": "python", "module": module, **meta})
+        yield _document(
+            f"{module}.pyi", text, {"format": "code", "language": "python", "module": module, **meta}
+        )
     yield from _topics(root, meta)
 
 

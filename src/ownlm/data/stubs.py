@@ -82,8 +82,10 @@ def _docstring(text: str, indent: str) -> str:
     if text.endswith('"'):
         text = text[:-1] + '\\"'
     lines = [indent + line if line.strip() else "" for line in text.split("\n")]
-    return f'{indent}"""{lines[0].strip()}' + "".join("\n" + line for line in lines[1:]) + (
-        f'\n{indent}"""' if len(lines) > 1 else '"""'
+    return (
+        f'{indent}"""{lines[0].strip()}'
+        + "".join("\n" + line for line in lines[1:])
+        + (f'\n{indent}"""' if len(lines) > 1 else '"""')
     )
 
 
@@ -134,7 +136,11 @@ def _class(name: str, value: type) -> str:
         if method.startswith("_"):
             continue
         member_doc = inspect.getdoc(member) or ""
-        if inspect.isgetsetdescriptor(member) or inspect.ismemberdescriptor(member) or isinstance(member, property):
+        if (
+            inspect.isgetsetdescriptor(member)
+            or inspect.ismemberdescriptor(member)
+            or isinstance(member, property)
+        ):
             if member_doc:
                 parts.append(f"    @property\n    def {method}(self):\n{_docstring(member_doc, '        ')}")
         elif member_doc and (isinstance(member, (classmethod, staticmethod)) or callable(member)):

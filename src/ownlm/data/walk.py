@@ -108,7 +108,12 @@ def _file(path: Path, root: Path, source: str, seen: set[tuple[int, int]]) -> It
 
 
 def _special(mode: int) -> str:
-    kinds = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
+    kinds = (
+        (stat.S_ISFIFO, "FIFO"),
+        (stat.S_ISSOCK, "socket"),
+        (stat.S_ISCHR, "device"),
+        (stat.S_ISBLK, "device"),
+    )
     return "not a file: " + next((name for test, name in kinds if test(mode)), "unknown kind")
 
 

@@ -58,9 +58,7 @@ def bits_per_byte(
     dtype: torch.dtype = torch.float32,
 ) -> float:
     """The number of the module's formula. See `score` for the arguments and errors."""
-    return total_bits(
-        score(model, tokens, document_starts, context, stride, batch, dtype), num_bytes
-    )
+    return total_bits(score(model, tokens, document_starts, context, stride, batch, dtype), num_bytes)
 
 
 def measure(
@@ -93,7 +91,9 @@ def measure(
 def total_bits(nats_per_document: np.ndarray, num_bytes: int) -> float:
     """Σ nats / (ln 2 · bytes)."""
     if num_bytes <= 0:
-        raise DataError("There is no held-out text.", f"{num_bytes} bytes", "give more text, or a larger split")
+        raise DataError(
+            "There is no held-out text.", f"{num_bytes} bytes", "give more text, or a larger split"
+        )
     return float(nats_per_document.sum()) / (math.log(2) * num_bytes)
 
 
@@ -181,7 +181,9 @@ def _score_batch(
         with _autocast(dtype, device):
             logits = model.logits(hidden[rows])  # [<=4096, V]
         loss[rows] = F.cross_entropy(logits.float(), targets[rows], reduction="none")
-    documents = np.repeat([w[3] for w in windows], [w[1] - w[2] for w in windows])  # row-major, as the mask is
+    documents = np.repeat(
+        [w[3] for w in windows], [w[1] - w[2] for w in windows]
+    )  # row-major, as the mask is
     np.add.at(nats, documents, loss.double().cpu().numpy())
 
 

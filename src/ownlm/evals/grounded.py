@@ -136,7 +136,9 @@ def overlaps(question: Question, document_id: str, start: int, end: int) -> bool
 def gold_texts(question: Question, passages: Iterable[Passage]) -> set[str]:
     """What the gold passages say, blanks made equal: a passage elsewhere with the same text is as good."""
     return {
-        _plain(p.text) for p in passages if overlaps(question, p.document_id, p.start, p.end) and p.text.strip()
+        _plain(p.text)
+        for p in passages
+        if overlaps(question, p.document_id, p.start, p.end) and p.text.strip()
     }
 
 
@@ -154,9 +156,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _retrieval_metrics(
-    question: Question, retrieved: Sequence[Passage], texts: set[str]
-) -> dict[str, float]:
+def _retrieval_metrics(question: Question, retrieved: Sequence[Passage], texts: set[str]) -> dict[str, float]:
     ranks = [
         rank
         for rank, p in enumerate(retrieved[:DEPTH], 1)
@@ -172,7 +172,11 @@ def _answer_metrics(
     named = not refused and names_subject(question.subject, text)
     given = {int(p["n"]): p for p in detail.get("passages", ())}
     correct = not refused and any(_is_gold(question, given[n], texts) for n in cited(text) if n in given)
-    return {"names_subject": float(named), "citation_correct": float(correct), "right": float(named and correct)}
+    return {
+        "names_subject": float(named),
+        "citation_correct": float(correct),
+        "right": float(named and correct),
+    }
 
 
 def _is_gold(question: Question, passage: Mapping[str, Any], texts: set[str]) -> bool:

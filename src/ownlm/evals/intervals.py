@@ -32,7 +32,9 @@ class Interval:
 def wilson(successes: float, count: int, z: float = Z95) -> Interval:
     """Wilson score interval of successes/count; raises DataError for count 0."""
     if count <= 0:
-        raise DataError("There is nothing to average.", "0 observations", "check that the question set is not empty")
+        raise DataError(
+            "There is nothing to average.", "0 observations", "check that the question set is not empty"
+        )
     p = successes / count
     scale = 1 + z * z / count
     centre = (p + z * z / (2 * count)) / scale

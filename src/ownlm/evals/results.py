@@ -70,7 +70,9 @@ def grounded_tasks(scores: Sequence[Score], config: Mapping[str, Any]) -> list[T
         groups = summary(mine)
         metrics = groups.pop("all")
         tasks.append(
-            TaskResult(name, metrics, {m: HIGHER_IS_BETTER[m] for m in metrics}, config, mine, groups, len(mine))
+            TaskResult(
+                name, metrics, {m: HIGHER_IS_BETTER[m] for m in metrics}, config, mine, groups, len(mine)
+            )
         )
     return tasks
 
@@ -101,7 +103,9 @@ def write_results(
         if not task.scores:
             continue
         samples = [_sample(index, score, conditions) for index, score in enumerate(task.scores)]
-        hashes[task.name] = _sha("".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples))
+        hashes[task.name] = _sha(
+            "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
+        )
         lines = "".join(json.dumps(sample, ensure_ascii=False, allow_nan=False) + "\n" for sample in samples)
         path = folder / f"samples_{re.sub(r'[^0-9A-Za-z_]', '_', task.name)}_{date}.jsonl"
         write_atomic(path, lines)

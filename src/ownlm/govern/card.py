@@ -168,11 +168,20 @@ def _training(found: Mapping[str, Manifest]) -> str:
 
 def _evaluation(found: Mapping[str, Manifest]) -> str:
     rows = [
-        (task, _TITLES.get(metric, metric), number(i["value"]), f"{number(i['low'])} to {number(i['high'])}", number(i["count"]))
+        (
+            task,
+            _TITLES.get(metric, metric),
+            number(i["value"]),
+            f"{number(i['low'])} to {number(i['high'])}",
+            number(i["count"]),
+        )
         for task, metric, i in _measured(found)
     ]
     baselines = _part(found, "eval").metrics.get("baselines", [])
-    beside = [(_BASELINES.get(b["name"], b["name"]), number(b["bits_per_byte"]), b.get("note", "")) for b in baselines]
+    beside = [
+        (_BASELINES.get(b["name"], b["name"]), number(b["bits_per_byte"]), b.get("note", ""))
+        for b in baselines
+    ]
     result = table(("task", "metric", "value", "95 % interval", "samples"), rows) if rows else NOT_MEASURED
     compared = table(("baseline", "bits per byte", "note"), beside) if beside else NOT_MEASURED
     return (

@@ -79,7 +79,9 @@ class Lineage:
         again = path in seen
         seconds = f", {node.seconds:.1f} s" if node.seconds is not None else ""
         label = f"{node.kind} {path}  sha256:{node.digest[:12]}"
-        branch = tree.add(label + (" (above)" if again else f"  {node.num_files} files{seconds}  {node.created}"))
+        branch = tree.add(
+            label + (" (above)" if again else f"  {node.num_files} files{seconds}  {node.created}")
+        )
         if again:
             return
         seen.add(path)
@@ -128,7 +130,11 @@ def verify(folder: Path | str) -> tuple[int, list[str]]:
     """Hash every file of every artifact: (number of files checked, one sentence per problem naming the file)."""
     folder = Path(folder)
     problems, checked = [], 0
-    names = [p.name for p in _subfolders(folder) if (p / artifact.NAME).is_file() and not p.name.endswith(_UNFINISHED)]
+    names = [
+        p.name
+        for p in _subfolders(folder)
+        if (p / artifact.NAME).is_file() and not p.name.endswith(_UNFINISHED)
+    ]
     for path in [folder, *(folder / name for name in names)]:
         if path == folder and not (path / artifact.NAME).is_file() and names:
             continue

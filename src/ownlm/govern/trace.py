@@ -80,7 +80,10 @@ class Trace:
             lines += ["", f"{self.num_spans - len(self.spans)} shorter spans are not shown."]
         if self.passages:
             lines += ["", "Passages retrieved:"]
-            lines += [f"  [{n}] {p.title} ({p.source}, {p.licence}) score {p.score:.2f}" for n, p in enumerate(self.passages, 1)]
+            lines += [
+                f"  [{n}] {p.title} ({p.source}, {p.licence}) score {p.score:.2f}"
+                for n, p in enumerate(self.passages, 1)
+            ]
         return "\n".join(lines)
 
 
@@ -159,7 +162,10 @@ def _held_out(
         before, after = document.text[max(0, first - AROUND) : first], document.text[last : last + AROUND]
     else:
         first, last = passage.start, passage.end
-        before, after = passage.text[max(0, at - AROUND) : at], passage.text[at + len(text) : at + len(text) + AROUND]
+        before, after = (
+            passage.text[max(0, at - AROUND) : at],
+            passage.text[at + len(text) : at + len(text) + AROUND],
+        )
     return Overlapping(start, end, text, passage.document_id, passage.source, passage.licence, first, last, before,
                        after, False)  # fmt: skip
 

@@ -84,7 +84,9 @@ def check(root: Path) -> dict[str, Manifest]:
         problems = artifact.verify(root / name)
         if problems:
             raise DigestMismatch(
-                "A file has changed since it was made.", "\n".join(problems), f"run `ownlm build --out {root}` again"
+                "A file has changed since it was made.",
+                "\n".join(problems),
+                f"run `ownlm build --out {root}` again",
             )
     model = manifests["model"]
     if model.inputs.get("tokenizer") != manifests["tokenizer"].digest:

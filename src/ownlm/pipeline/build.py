@@ -38,7 +38,12 @@ def _finish(journey: Journey) -> Manifest:
     root = journey.root
     files.write_json(root / "settings.json", planning.origins(journey))
     manifest = artifact.write_root(
-        root, "assistant", journey.made, flat(journey.settings), planning.results(journey), planning.costs(journey)
+        root,
+        "assistant",
+        journey.made,
+        flat(journey.settings),
+        planning.results(journey),
+        planning.costs(journey),
     )
     artifact.attach(root / "model", "README.md", model_card(root))
     journey.log.write("build done", digest=manifest.digest)

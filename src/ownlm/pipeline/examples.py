@@ -26,7 +26,9 @@ Conversation = tuple[Sequence[Passage], Sequence[Message]]
 TRAIN, EVAL = "train.jsonl.zst", "eval.jsonl.zst"
 EXPECTED_TOKENS = 450  # of a conversation with three passages; decides how many are worth writing
 UNANSWERABLE_SHARE = 0.12  # of the training questions
-WITHHELD_SHARE = 0.05  # of the answerable questions, to learn to refuse from passages that are near but silent
+WITHHELD_SHARE = (
+    0.05  # of the answerable questions, to learn to refuse from passages that are near but silent
+)
 _LOOK_DOWN = 30  # how far down the ranking the answering passage is looked for
 _SPREAD = 3  # questions written for each one wanted, so that a seeded choice can mix the documents
 
@@ -37,19 +39,40 @@ def questions(journey: Journey) -> None:
     assert plan is not None
     steps = plan.integer("sft_steps")
     wanted = min(settings.sft.questions, 1 + 2 * steps * settings.sft.batch_tokens // EXPECTED_TOKENS)
-    config = {"train": wanted, "eval": settings.eval.questions, "unanswerable": settings.eval.unanswerable, "seed": settings.seed}
+    config = {
+        "train": wanted,
+        "eval": settings.eval.questions,
+        "unanswerable": settings.eval.unanswerable,
+        "seed": settings.seed,
+    }
 
     def work(stage: Stage) -> None:
         index = LexicalIndex(journey.root / "index" / "passages.sqlite")
         sizes = journey.made["corpus"].metrics
         refused = math.ceil(wanted * UNANSWERABLE_SHARE)
-        train = _written(texts.train_documents(journey), sizes["train_documents"], wanted - refused, index, settings.seed, "questions")
+        train = _written(
+            texts.train_documents(journey),
+            sizes["train_documents"],
+            wanted - refused,
+            index,
+            settings.seed,
+            "questions",
+        )
         sample = _spread(texts.train_documents(journey), sizes["train_documents"])
         train += synth.unanswerable(sample, refused, seed=settings.seed + 1, together=index.together)
         train = [train[i] for i in generator(settings.seed, "mix questions").permutation(len(train))]
-        heldout = _written(texts.heldout_documents(journey), sizes["heldout_documents"], settings.eval.questions, index, settings.seed, "eval set")
+        heldout = _written(
+            texts.heldout_documents(journey),
+            sizes["heldout_documents"],
+            settings.eval.questions,
+            index,
+            settings.seed,
+            "eval set",
+        )
         sample = _spread(texts.heldout_documents(journey), sizes["heldout_documents"])
-        heldout += synth.unanswerable(sample, settings.eval.unanswerable, seed=settings.seed + 2, together=index.together)
+        heldout += synth.unanswerable(
+            sample, settings.eval.unanswerable, seed=settings.seed + 2, together=index.together
+        )
         store.write_rows(stage.folder / TRAIN, map(asdict, train))
         store.write_rows(stage.folder / EVAL, map(asdict, heldout))
         stage.metrics.update(train=_kinds(train), eval=_kinds(heldout))
@@ -110,20 +133,28 @@ def conversation(
         return _spoken(question, passages, REFUSAL)
     draw = generator(seed, "conversation")
     if draw.random() < WITHHELD_SHARE:
-        near = [p for p in index.search(question.text, _LOOK_DOWN) if question.subject not in p.text + p.title][:k]
-        counts["the answering passage was taken out"] = counts.get("the answering passage was taken out", 0) + 1
+        near = [
+            p for p in index.search(question.text, _LOOK_DOWN) if question.subject not in p.text + p.title
+        ][:k]
+        counts["the answering passage was taken out"] = (
+            counts.get("the answering passage was taken out", 0) + 1
+        )
         return _spoken(question, near, REFUSAL)
     at = _answering(question, passages)
     if at is None:
         deeper = index.search(question.text, _LOOK_DOWN)
         found = _answering(question, deeper)
         if found is None:
-            counts["the answering passage is not found"] = counts.get("the answering passage is not found", 0) + 1
+            counts["the answering passage is not found"] = (
+                counts.get("the answering passage is not found", 0) + 1
+            )
             return None
         at = int(draw.integers(max(1, len(passages))))
         passages = [*passages[:at], deeper[found], *passages[at + 1 :]]
         counts["the answering passage was put in"] = counts.get("the answering passage was put in", 0) + 1
-    said = next((claim.text for claim in claims(passages) if claim.text.rpartition(" [")[0] == question.answer), None)
+    said = next(
+        (claim.text for claim in claims(passages) if claim.text.rpartition(" [")[0] == question.answer), None
+    )
     if said is None:
         counts["the answer is not quotable"] = counts.get("the answer is not quotable", 0) + 1
         return None
@@ -131,7 +162,9 @@ def conversation(
 
 
 def _answering(question: Question, passages: Sequence[Passage]) -> int | None:
-    return next((n for n, p in enumerate(passages) if overlaps(question, p.document_id, p.start, p.end)), None)
+    return next(
+        (n for n, p in enumerate(passages) if overlaps(question, p.document_id, p.start, p.end)), None
+    )
 
 
 def _spoken(question: Question, passages: Sequence[Passage], answer: str) -> Conversation:

@@ -48,5 +48,7 @@ class Journey:
         self.log.write("stage", stage=name, state="done" if ran else "unchanged", digest=manifest.digest,
                        seconds=manifest.cost["measured"]["seconds"])  # fmt: skip
         if not ran:
-            self.say(f"{name:<12} unchanged, not made again (took {clock(manifest.cost['measured']['seconds'])} then)")
+            self.say(
+                f"{name:<12} unchanged, not made again (took {clock(manifest.cost['measured']['seconds'])} then)"
+            )
         return manifest

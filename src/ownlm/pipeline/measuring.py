@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ownlm.data.shards import Shards
 from ownlm.data import store
+from ownlm.data.shards import Shards
 from ownlm.evals import baselines, grounded, results
 from ownlm.evals.baselines import Baseline
 from ownlm.evals.bits import Bits

@@ -52,7 +52,12 @@ def _examples(assistant: Assistant) -> list[str]:
     found: dict[str, Question] = {}
     for question in examples.read(path):
         known = found.get(question.kind)
-        if 12 <= len(question.text) <= 60 and question.text.endswith("?") and question.text[0].isupper() and known is None:
+        if (
+            12 <= len(question.text) <= 60
+            and question.text.endswith("?")
+            and question.text[0].isupper()
+            and known is None
+        ):
             found[question.kind] = question
     answerable = [question.text for question in found.values() if question.answerable]
     refused = [question.text for question in found.values() if not question.answerable]

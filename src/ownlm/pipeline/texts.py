@@ -42,7 +42,11 @@ def corpus(journey: Journey) -> None:
         documents = dedup.exact(documents, funnel)
         sizes = _write_split(stage, documents, data.heldout_fraction, seed)
         if sizes["train_documents"] == 0:
-            raise DataError("No document is left to learn from.", _why(funnel), "give a folder with more text (see `ownlm build --help`)")
+            raise DataError(
+                "No document is left to learn from.",
+                _why(funnel),
+                "give a folder with more text (see `ownlm build --help`)",
+            )
         files.write_json(stage.folder / "funnel.json", funnel.as_dict())
         store.write_rows(stage.folder / "dropped.jsonl.zst", (asdict(drop) for drop in funnel.samples()))
         stage.metrics.update(sizes, funnel=funnel.as_dict())
@@ -142,7 +146,9 @@ def shards(journey: Journey) -> None:
     def work(stage: Stage) -> None:
         tokens = Tokenizer.load(journey.root / "tokenizer")
         for name, documents in (("train", train_documents(journey)), ("heldout", heldout_documents(journey))):
-            with Progress(f"shards {name}", total=journey.made["corpus"].metrics[f"{name}_documents"], unit="documents") as progress:
+            with Progress(
+                f"shards {name}", total=journey.made["corpus"].metrics[f"{name}_documents"], unit="documents"
+            ) as progress:
                 info = sharding.write_shards(
                     stage.folder / name, _counted(documents, progress), tokens.encode_batch,
                     tokens.special_id("<|bos|>"), tokens.vocab_size,
@@ -173,7 +179,9 @@ def fingerprints(journey: Journey) -> None:
     """Where every stretch of the training text can be found again."""
 
     def work(stage: Stage) -> None:
-        with Progress("overlap", total=journey.made["corpus"].metrics["train_documents"], unit="documents") as progress:
+        with Progress(
+            "overlap", total=journey.made["corpus"].metrics["train_documents"], unit="documents"
+        ) as progress:
             overlap.build(_counted(train_documents(journey), progress), stage.folder)
 
     journey.make("overlap", ("corpus",), {}, work)

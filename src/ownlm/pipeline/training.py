@@ -52,7 +52,9 @@ def pretrain(journey: Journey) -> None:
         model.initialize(settings.seed)
         if chosen.word_vectors:
             with Progress("word vectors", unit="tokens") as progress:
-                rows = wordvectors.initialize(model.embedding.weight, shards.tokens, settings.seed, shape.initializer_range)
+                rows = wordvectors.initialize(
+                    model.embedding.weight, shards.tokens, settings.seed, shape.initializer_range
+                )
                 progress.update(rows)
         run = TrainConfig(
             num_steps=num_steps, learning_rate=chosen.learning_rate,
@@ -117,12 +119,16 @@ def _conversations(journey: Journey, stage: Stage, tokens: Tokenizer, num_steps:
 
         def made() -> Iterator[examples.Conversation]:
             for number, question in enumerate(questions[:wanted]):
-                found = examples.conversation(question, index, settings.rag.passages, settings.seed + number, counts)
+                found = examples.conversation(
+                    question, index, settings.rag.passages, settings.seed + number, counts
+                )
                 progress.update(1)
                 if found is not None:
                     yield found
 
-        batches = conversation_batches(tokens, made(), settings.sft.context, settings.sft.batch_tokens, settings.seed)
+        batches = conversation_batches(
+            tokens, made(), settings.sft.context, settings.sft.batch_tokens, settings.seed
+        )
     for reason, count in sorted(counts.items()):
         journey.say(f"  {count} of {wanted} conversations: {reason}")
     if batches.stats.num_too_long:
@@ -144,10 +150,16 @@ def _steps(
             if progress.count == 0 and last.step > 1:
                 progress.start_at(last.step - 1)
             journey.log.write("step", stage=label, **asdict(last))
-            facts: dict[str, Any] = {"loss": last.loss, "tok/s": round(last.tokens_per_second), "mfu": last.mfu}
+            facts: dict[str, Any] = {
+                "loss": last.loss,
+                "tok/s": round(last.tokens_per_second),
+                "mfu": last.mfu,
+            }
             if glance and (last.step % every == 0 or last.step == run.num_steps):
                 progress.facts["val bits/byte"] = glance()
-                journey.log.write("validation", stage=label, step=last.step, bits_per_byte=progress.facts["val bits/byte"])
+                journey.log.write(
+                    "validation", stage=label, step=last.step, bits_per_byte=progress.facts["val bits/byte"]
+                )
             progress.update(1, **facts)
     last = last or _last_record(folder, run)
     clear(folder)
@@ -187,4 +199,3 @@ def save(model: Decoder, tokens: Tokenizer, tokenizer_folder: Path, folder: Path
         model, folder, tokenizer_folder=tokenizer_folder, eos_ids=(tokens.special_id("<|end|>"), tokens.special_id("<|bos|>")),
         bos_id=tokens.special_id("<|bos|>"), pad_id=tokens.special_id("<|pad|>"),
     )  # fmt: skip
-

@@ -85,7 +85,9 @@ def fit(runs: Sequence[tuple[float, float, float, float]], fitted_on: str) -> La
     Raises DataError with fewer than 6 runs: five constants would be drawn through noise.
     """
     if len(runs) < 6:
-        raise DataError("Too few runs to fit a law.", f"{len(runs)} runs, 6 are needed", "train more sizes and lengths")
+        raise DataError(
+            "Too few runs to fit a law.", f"{len(runs)} runs, 6 are needed", "train more sizes and lengths"
+        )
     sizes, tokens, unique, losses = (np.array(column, dtype=np.float64) for column in zip(*runs, strict=True))
     data = np.array([effective_tokens(d, u) for d, u in zip(tokens, unique, strict=True)])
     best: tuple[float, Law] | None = None

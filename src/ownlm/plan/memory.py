@@ -31,9 +31,7 @@ def quantities(
 ) -> list[Quantity]:  # fmt: skip
     """Memory per stage and disk, in bytes. `pretrain` and `sft` are (batch_tokens, context)."""
     formula = "700 MB + 18 bytes * parameters + 4 bytes * batch_tokens * (num_layers * (14 D + 4 F + 2 H context) + 3 V)"
-    disk = (
-        "2 * unique_tokens + 6 * corpus_bytes + 44 * parameters"  # shards; texts and indexes; checkpoints and models
-    )
+    disk = "2 * unique_tokens + 6 * corpus_bytes + 44 * parameters"  # shards; texts and indexes; checkpoints and models
     text = f"{PROCESS} + {TEXT_COPIES} * corpus_bytes"
     return [
         Quantity("memory_pretrained", training_bytes(parameters, config, *pretrain), "bytes", formula, "derived"),

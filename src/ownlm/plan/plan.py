@@ -34,7 +34,9 @@ class Plan:
         names = [q.name for q in self.quantities]
         near = difflib.get_close_matches(name, names, 1)
         raise UsageError(
-            "The plan has no such number.", name, f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}"
+            "The plan has no such number.",
+            name,
+            f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}",
         )
 
     def integer(self, name: str) -> int:
@@ -42,7 +44,11 @@ class Plan:
         return int(self[name])
 
     def as_dict(self) -> dict[str, Any]:
-        return {"format": 1, "quantities": [q.as_dict() for q in self.quantities], "notices": list(self.notices)}
+        return {
+            "format": 1,
+            "quantities": [q.as_dict() for q in self.quantities],
+            "notices": list(self.notices),
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Plan:

@@ -120,7 +120,9 @@ def plan(corpus_bytes: int, *, machine: Machine, minutes: float | None = None, d
 
 def _validate(ask: Ask) -> None:
     if ask.corpus_bytes <= 0:
-        raise DataError("There is no text to plan for.", f"{ask.corpus_bytes} bytes", "give a folder with text: --data")
+        raise DataError(
+            "There is no text to plan for.", f"{ask.corpus_bytes} bytes", "give a folder with text: --data"
+        )
     if ask.minutes is None and (ask.steps is None or ask.sft_steps is None):
         raise UsageError(
             "A plan needs a time budget, or the number of steps.",
@@ -130,7 +132,9 @@ def _validate(ask: Ask) -> None:
     for name in ("minutes", "depth", "steps", "sft_steps", "context", "batch_tokens"):
         value = getattr(ask, name)
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError("A size of the plan must be positive.", f"{name} = {value}", f"give a {name} above 0")
+            raise UsageError(
+                "A size of the plan must be positive.", f"{name} = {value}", f"give a {name} above 0"
+            )
     if ask.batch_tokens % ask.context:
         raise UsageError(
             "A batch must hold whole windows.",
@@ -164,12 +168,18 @@ def _at_depth(ask: Ask, depth: int) -> Choice:
     speed = hardware.tokens_per_second(gflops, width, count.flops_per_token(config, ask.context))
     sft_speed = hardware.tokens_per_second(gflops, width, count.flops_per_token(config, ask.sft_context))
     seconds = stages.fixed_seconds(ask.megabytes)
-    evaluation = stages.eval_seconds(ask.megabytes, ask.heldout_tokens, ask.eval_questions, speed, ask.baselines)
+    evaluation = stages.eval_seconds(
+        ask.megabytes, ask.heldout_tokens, ask.eval_questions, speed, ask.baselines
+    )
     left = (ask.minutes or 0.0) * 60 - sum(seconds.values()) - evaluation - 2 * stages.STARTUP
     steps, sft_steps = ask.steps, ask.sft_steps
     if steps is None:
         # a fixed number of SFT steps takes its own time, not its share
-        share = left - sft_steps * ask.sft_batch_tokens / sft_speed if sft_steps else left * (1 - stages.SFT_SHARE)
+        share = (
+            left - sft_steps * ask.sft_batch_tokens / sft_speed
+            if sft_steps
+            else left * (1 - stages.SFT_SHARE)
+        )
         steps = min(_floor(share * speed / ask.batch_tokens), _most_steps(ask))
     if sft_steps is None:
         share = left - steps * ask.batch_tokens / speed if ask.steps else left * stages.SFT_SHARE
@@ -179,7 +189,9 @@ def _at_depth(ask: Ask, depth: int) -> Choice:
     seconds["eval"] = evaluation
     parameters = count.num_parameters(config)
     loss = law.LAW.loss(parameters, max(1, steps) * ask.batch_tokens, ask.unique_tokens)
-    loss = min(loss, math.log(ask.vocab_size))  # no training at all is better than the law far below its range
+    loss = min(
+        loss, math.log(ask.vocab_size)
+    )  # no training at all is better than the law far below its range
     return Choice(depth, config, parameters, speed, sft_speed, steps, sft_steps, loss, seconds)
 
 
@@ -226,10 +238,15 @@ def _check_steps(ask: Ask, choice: Choice) -> None:
     )
     if not short:
         return
-    around = sum(s for name, s in choice.seconds.items() if name not in ("pretrained", "model")) + 2 * stages.STARTUP
+    around = (
+        sum(s for name, s in choice.seconds.items() if name not in ("pretrained", "model"))
+        + 2 * stages.STARTUP
+    )
     pretrain = ask.steps or MIN_TRAIN_STEPS / (1 - stages.SFT_SHARE)
     tune = ask.sft_steps or MIN_TRAIN_STEPS / stages.SFT_SHARE
-    train = max(pretrain * ask.batch_tokens / choice.speed, tune * ask.sft_batch_tokens / choice.sft_speed) * 2
+    train = (
+        max(pretrain * ask.batch_tokens / choice.speed, tune * ask.sft_batch_tokens / choice.sft_speed) * 2
+    )
     raise UsageError(
         "The time budget is too small for this text.",
         f"{ask.minutes:g} minutes for {human(ask.corpus_bytes, 'bytes')}; what is not training takes {around / 60:.1f}",
@@ -261,7 +278,9 @@ def _notices(ask: Ask, choice: Choice, value: dict[str, float]) -> list[str]:
             "repetition teaches less and less."
         )
     if ask.steps is None and choice.steps == _most_steps(ask):
-        notices.append(f"Pretraining stops at {choice.steps} steps before the time is used up: more would only repeat.")
+        notices.append(
+            f"Pretraining stops at {choice.steps} steps before the time is used up: more would only repeat."
+        )
     if ask.minutes is not None and value["minutes_total"] > ask.minutes * 1.02:
         notices.append(
             f"With the explicit settings the build takes about {value['minutes_total']:.1f} minutes, "
@@ -279,14 +298,26 @@ def _quantities(ask: Ask, choice: Choice) -> list[Quantity]:
         return Quantity(name, value, unit, "set explicitly" if given is not None else formula,
                         "override" if given is not None else "derived")  # fmt: skip
 
-    texts = [Quantity("train_bytes", ask.kept_bytes, "bytes", "kept after reading, without held-out text", "measured")]
+    texts = [
+        Quantity(
+            "train_bytes", ask.kept_bytes, "bytes", "kept after reading, without held-out text", "measured"
+        )
+    ]
     if ask.train_bytes is None:
         texts = [
             Quantity("kept_share", KEPT_SHARE, "", "of the bytes, after cleaning and deduplication", "rule"),
             Quantity("heldout_fraction", ask.heldout_fraction, "", "data.heldout_fraction", "given"),
-            Quantity("train_bytes", ask.kept_bytes, "bytes", "corpus_bytes * kept_share * (1 - heldout_fraction)", "derived"),
+            Quantity(
+                "train_bytes",
+                ask.kept_bytes,
+                "bytes",
+                "corpus_bytes * kept_share * (1 - heldout_fraction)",
+                "derived",
+            ),
         ]
-    budget = [Quantity("minutes", ask.minutes, "min", "time budget", "given")] if ask.minutes is not None else []
+    budget = (
+        [Quantity("minutes", ask.minutes, "min", "time budget", "given")] if ask.minutes is not None else []
+    )
     memories = memory.quantities(choice.parameters, c, ask.corpus_bytes, ask.unique_tokens,
                                  (ask.batch_tokens, ask.context), (ask.sft_batch_tokens, ask.sft_context))  # fmt: skip
     peak = max(q.value for q in memories if q.name.startswith("memory_"))
@@ -322,5 +353,3 @@ def _quantities(ask: Ask, choice: Choice) -> list[Quantity]:
         *memories,
         Quantity("memory_peak", peak, "bytes", "largest of the memory numbers", "derived"),
     ]  # fmt: skip
-
-

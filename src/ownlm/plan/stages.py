@@ -16,7 +16,9 @@ FIXED: dict[str, tuple[float, float]] = {
     "overlap": (0.5, 0.40),
     "questions": (1.0, 0.80),
 }
-STARTUP = 12.0  # seconds of importing, compiling and checkpointing, once for pretraining and once for fine-tuning
+STARTUP = (
+    12.0  # seconds of importing, compiling and checkpointing, once for pretraining and once for fine-tuning
+)
 BASELINES = (1.0, 1.8)  # xz three times and Kneser-Ney: seconds, and seconds per MB of text
 XZ_WINDOW_MB = 67.1  # the baselines read no more than xz can look back
 QUESTION_TOKENS = 900  # prompt with passages, and answer

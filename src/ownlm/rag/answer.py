@@ -88,16 +88,24 @@ class GroundedAnswerer:
         kept = tuple(passages)
         if self.max_context is None:
             return kept
-        while kept and len(encode_chat(self.tokenizer, *prompt_for(question, kept)).ids) + RESERVED > self.max_context:
+        while (
+            kept
+            and len(encode_chat(self.tokenizer, *prompt_for(question, kept)).ids) + RESERVED
+            > self.max_context
+        ):
             kept = kept[:-1]
         return kept
 
     def _refuse(self, found: Retrieved, prompt_tokens: int) -> Iterator[Chunk]:
         ids = tuple(self.tokenizer.encode(self.refusal))
         yield Chunk(self.refusal, ids)
-        yield Chunk("", (), "stop", Usage(prompt_tokens, len(ids)), self._detail(found, True, [], by="relevance"))
+        yield Chunk(
+            "", (), "stop", Usage(prompt_tokens, len(ids)), self._detail(found, True, [], by="relevance")
+        )
 
-    def _stream(self, found: Retrieved, constraint: GroundedConstraint, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    def _stream(
+        self, found: Retrieved, constraint: GroundedConstraint, chunks: Iterator[Chunk]
+    ) -> Iterator[Chunk]:
         text: list[str] = []
         try:
             for chunk in chunks:
@@ -107,14 +115,18 @@ class GroundedAnswerer:
                     continue
                 answer = "".join(text)
                 refused = answer.strip() == self.refusal
-                detail = self._detail(found, refused, citations(answer, constraint.claims), by="model" if refused else "")
+                detail = self._detail(
+                    found, refused, citations(answer, constraint.claims), by="model" if refused else ""
+                )
                 yield replace(chunk, detail={**chunk.detail, **detail})
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
 
-    def _detail(self, found: Retrieved, refused: bool, cited: list[dict[str, int]], by: str) -> Mapping[str, Any]:
+    def _detail(
+        self, found: Retrieved, refused: bool, cited: list[dict[str, int]], by: str
+    ) -> Mapping[str, Any]:
         return {
             "grounded": True,
             "passages": [as_dict(n, passage) for n, passage in enumerate(found.passages, 1)],
@@ -140,7 +152,9 @@ def _question(request: Request) -> str:
     if request.prompt is not None or request.prompt_ids is not None:
         raise RequestError("A grounded answer needs messages, not a raw prompt.", "", "send messages, or ask the raw model", "prompt")  # fmt: skip
     if request.constraint is not None:
-        raise RequestError("A grounded answer brings its own constraint.", "", "leave the constraint out", "constraint")
+        raise RequestError(
+            "A grounded answer brings its own constraint.", "", "leave the constraint out", "constraint"
+        )
     if not request.messages or request.messages[-1].role != "user":
         role = request.messages[-1].role if request.messages else "none"
         raise RequestError("The last message must be the user's question.", f"last message: {role}", "end with a user message", "messages")  # fmt: skip

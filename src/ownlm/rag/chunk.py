@@ -27,7 +27,11 @@ def passages(document: Document) -> Iterator[Passage]:
     number = 0
     for section in sections(document):
         whole = section.end - section.start <= TARGET
-        parts = [(section.start, section.end)] if whole else [(section.start, section.head), (section.head, section.end)]
+        parts = (
+            [(section.start, section.end)]
+            if whole
+            else [(section.start, section.head), (section.head, section.end)]
+        )
         for left, right in parts:
             for start, end in pieces(document.text, left, right):
                 yield Passage(

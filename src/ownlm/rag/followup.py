@@ -31,5 +31,7 @@ def points_back(question: str) -> bool:
     """Whether a question cannot be understood without the one before."""
     found = [word.lower() for word in words(question)]
     content = [word for word in content_words(question) if word.lower() not in STOP_WORDS or "`" in question]
-    leans = any(word in _POINTING for word in found) or (bool(found) and found[0] in ("and", "but", "so", "then"))
+    leans = any(word in _POINTING for word in found) or (
+        bool(found) and found[0] in ("and", "but", "so", "then")
+    )
     return not content or (leans and len(content) <= _FEW)

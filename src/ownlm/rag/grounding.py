@@ -70,7 +70,11 @@ def _shortened(sentence: str) -> str:
     whole = plain(sentence)
     if len(whole) <= LONGEST:
         return whole
-    ends = [match.end() for match in _CLAUSE.finditer(sentence) if 40 <= len(plain(sentence[: match.end()])) <= LONGEST]
+    ends = [
+        match.end()
+        for match in _CLAUSE.finditer(sentence)
+        if 40 <= len(plain(sentence[: match.end()])) <= LONGEST
+    ]
     if ends:
         return plain(sentence[: ends[-1]])
     return whole[:LONGEST].rpartition(" ")[0] or whole[:LONGEST]
@@ -156,7 +160,9 @@ class GroundedConstraint:
         for at in range(known, len(generated)):
             following = self._step(state, generated[at], at)
             if following is None and at + 1 < len(generated):
-                raise ValueError(f"token {generated[at + 1]} at position {at + 1} comes after the end of the answer")
+                raise ValueError(
+                    f"token {generated[at + 1]} at position {at + 1} comes after the end of the answer"
+                )
             if following is None:
                 return None
             state = self._states[generated[: at + 1]] = following

@@ -51,7 +51,9 @@ class LexicalIndex:
         self.threshold = float(self.facts["threshold"])  # of relevance(), below which a question is refused
 
     @staticmethod
-    def build(path: Path, documents: Iterable[Document], num_training: int | None = None, seed: int = 0) -> Built:
+    def build(
+        path: Path, documents: Iterable[Document], num_training: int | None = None, seed: int = 0
+    ) -> Built:
         """Write the index of all documents and calibrate its refusal threshold.
 
         num_training: only the first so many documents may lend questions to the calibration (None: all).
@@ -174,7 +176,11 @@ class LexicalIndex:
         if not wanted:
             return 0
         match = '"' + " ".join(wanted).replace('"', '""') + '"'
-        rows = self._connection().execute("SELECT 1 FROM terms WHERE terms MATCH ? LIMIT ?", (match, most)).fetchall()
+        rows = (
+            self._connection()
+            .execute("SELECT 1 FROM terms WHERE terms MATCH ? LIMIT ?", (match, most))
+            .fetchall()
+        )
         return len(rows)
 
     def together(self, wanted: Sequence[str]) -> bool:

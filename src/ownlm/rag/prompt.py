@@ -12,5 +12,7 @@ from ownlm.records import Message, Passage
 def prompt_for(question: str, passages: Sequence[Passage]) -> tuple[tuple[Message, ...], tuple[Passage, ...]]:
     """(messages, documents) for the chat template. Passages are numbered from 1 in the given order; their text stands
     on one line, as it is quoted, and so costs no tokens for indentation. Nothing is left out."""
-    shown = tuple(replace(p, title=plain(p.title), source=plain(p.source), text=plain(p.text)) for p in passages)
+    shown = tuple(
+        replace(p, title=plain(p.title), source=plain(p.source), text=plain(p.text)) for p in passages
+    )
     return (Message("user", " ".join(question.split())),), shown

@@ -159,7 +159,9 @@ def names(question: str) -> list[str]:
     return list(found)[:_MOST_NAMES]
 
 
-def rank(question: str, weighed: Sequence[Weighed], candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
+def rank(
+    question: str, weighed: Sequence[Weighed], candidates: Sequence[Candidate]
+) -> list[tuple[int, float]]:
     """(id, score), best first; equal scores by id."""
     best = max((candidate.bm25 for candidate in candidates), default=0.0) or 1.0
     spelled, asked = frozenset(names(question)), frozenset(terms(question))
@@ -168,7 +170,11 @@ def rank(question: str, weighed: Sequence[Weighed], candidates: Sequence[Candida
 
 
 def _score(
-    candidate: Candidate, weighed: Sequence[Weighed], best: float, spelled: frozenset[str], asked: frozenset[str]
+    candidate: Candidate,
+    weighed: Sequence[Weighed],
+    best: float,
+    spelled: frozenset[str],
+    asked: frozenset[str],
 ) -> float:
     title, body = candidate.title.split(), candidate.body.split()
     matched = covered(weighed, set(title)) * sum(term in asked for term in title) / max(1, len(title))

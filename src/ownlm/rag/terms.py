@@ -18,7 +18,9 @@ _TOKEN = regex.compile(
     r"|(?P<word>[\p{L}\p{N}_$](?:[\p{L}\p{N}\p{M}_$]|(?<=[\p{L}\p{M}])['’](?=\p{L}))*"
     r"(?:(?:\.|::|->|-)[\p{L}_$][\p{L}\p{N}\p{M}_$]*)*)"
 )
-_CAMEL = regex.compile(r"\p{Lu}+(?=\p{Lu}\p{Ll})|\p{Lu}?\p{Ll}[\p{Ll}\p{M}]*|\p{Lu}+|[\p{Lo}\p{Lm}][\p{L}\p{M}]*|\p{N}+")
+_CAMEL = regex.compile(
+    r"\p{Lu}+(?=\p{Lu}\p{Ll})|\p{Lu}?\p{Ll}[\p{Ll}\p{M}]*|\p{Lu}+|[\p{Lo}\p{Lm}][\p{L}\p{M}]*|\p{N}+"
+)
 _JOINT = regex.compile(r"\.|::|->|-")
 _POSSESSIVE = regex.compile(r"['’]s?$")
 _DOTS = regex.compile(r"::|->")
@@ -125,4 +127,6 @@ def content_words(question: str) -> list[str]:
 
 
 _QUOTED = regex.compile(r"`([^`]+)`|\"([^\"]{1,60})\"|“([^”]{1,60})”")
-_ORDINAL = regex.compile(r"(?i:chapter|book|part|act|scene|volume|section|appendix|phase|type|level|class|adventure)\s+([IA])\b")
+_ORDINAL = regex.compile(
+    r"(?i:chapter|book|part|act|scene|volume|section|appendix|phase|type|level|class|adventure)\s+([IA])\b"
+)

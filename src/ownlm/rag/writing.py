@@ -56,11 +56,15 @@ def write(path: Path, documents: Iterable[Document], num_training: int | None) -
         built = _fill(connection, documents, num_training)
         if not built.num_passages:
             raise DataError(
-                "There is nothing to index.", f"{built.num_documents} documents, 0 passages", "give documents with text"
+                "There is nothing to index.",
+                f"{built.num_documents} documents, 0 passages",
+                "give documents with text",
             )
         facts = {"format": FORMAT, "num_documents": built.num_documents, "num_passages": built.num_passages,
                  "title_weight": TITLE_WEIGHT, "threshold": 0.0}  # fmt: skip
-        connection.executemany("INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()])
+        connection.executemany(
+            "INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in facts.items()]
+        )
         connection.execute("COMMIT")
         connection.execute("INSERT INTO terms(terms) VALUES ('optimize')")
     finally:
@@ -89,7 +93,14 @@ def _fill(connection: sqlite3.Connection, documents: Iterable[Document], num_tra
         try:
             connection.execute(
                 "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)",
-                (number, document.id, document.source, document.licence, json.dumps(dict(document.meta)), document.text),
+                (
+                    number,
+                    document.id,
+                    document.source,
+                    document.licence,
+                    json.dumps(dict(document.meta)),
+                    document.text,
+                ),
             )
         except sqlite3.IntegrityError as error:
             raise DataError("Two documents have the same id.", f"{document.id} ({document.source})", "remove one of them") from error  # fmt: skip

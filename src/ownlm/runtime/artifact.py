@@ -190,7 +190,7 @@ def exclusive(root: Path) -> Iterator[None]:
     """Only one build at a time in a folder; the lock goes with the process, also when it is killed."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = open(root / ".lock", "w")
+        file = open(root / ".lock", "w")  # noqa: SIM115 - held below
     except OSError as error:
         raise files.machine_error(error, f"opening {root}") from error
     with file:

@@ -39,7 +39,9 @@ class Hardware:
         return "BF16" in self.isa or "AMX-BF16" in self.isa
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
 
 
 def _cpuinfo() -> tuple[str, tuple[str, ...]]:

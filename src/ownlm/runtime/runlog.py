@@ -18,7 +18,7 @@ class RunLog:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "ab+")
+            self._file = open(path, "ab+")  # noqa: SIM115 - open as long as the run
             if self._file.tell() > 0:
                 self._file.seek(-1, 2)
                 if self._file.read(1) != b"\n":

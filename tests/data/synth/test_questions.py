@@ -73,7 +73,9 @@ def asked(number, **options):
 def test_answers_are_verbatim_and_name_the_subject(number):
     source = DOCUMENTS[number]
     found = asked(number)
-    assert len(found) >= 5 and len({q.id for q in found}) == len(found) == len({q.text.lower() for q in found})
+    assert len(found) >= 5 and len({q.id for q in found}) == len(found) == len(
+        {q.text.lower() for q in found}
+    )
     for question in found:
         assert question.kind in KINDS and question.answerable and question.document_id == source.id
         assert names_subject(question.subject, question.answer), question
@@ -87,18 +89,29 @@ def test_answers_are_verbatim_and_name_the_subject(number):
 
 def test_python_kinds():
     found = {(q.kind, q.subject): q.answer for q in asked(0)}
-    assert found["what_is", "kitchen.kettle.Kettle"] == "kitchen.kettle.Kettle: A kettle that can be filled and boiled."
+    assert (
+        found["what_is", "kitchen.kettle.Kettle"]
+        == "kitchen.kettle.Kettle: A kettle that can be filled and boiled."
+    )
     assert found["returns", "kitchen.kettle.Kettle.boil"].endswith(": Returns the temperature in degrees.")
-    assert found["raises", "kitchen.kettle.Kettle.boil"].endswith(": Raises ValueError when the kettle is empty.")
+    assert found["raises", "kitchen.kettle.Kettle.boil"].endswith(
+        ": Raises ValueError when the kettle is empty."
+    )
     assert found["arguments", "kitchen.kettle.Kettle.boil"].endswith(": def boil(self, minutes):")
     assert found["which_place", "kitchen.kettle.Pot"] == "kitchen.kettle.Pot is in kitchen/kettle.py."
-    assert any("heat the water until it is boiling hot" in q.text.lower() for q in asked(0) if q.kind == "how_to")
+    assert any(
+        "heat the water until it is boiling hot" in q.text.lower() for q in asked(0) if q.kind == "how_to"
+    )
 
 
 def test_shared_names_are_qualified_and_private_ones_left_out():
     texts = [q.text.lower() for q in asked(0, count_of=lambda name: 1)]
     assert any(re.search(r"(?<!\.)\bboil\b", text) for text in texts if "kettle.boil" not in text)
-    assert not any(re.search(r"(?<!\.)\bclose\b(?! the)", text) for text in texts if "kettle.close" not in text and "pot.close" not in text)
+    assert not any(
+        re.search(r"(?<!\.)\bclose\b(?! the)", text)
+        for text in texts
+        if "kettle.close" not in text and "pot.close" not in text
+    )
     assert not any("_secret" in text for text in texts)
     assert not any("what is boil" in q.text.lower() for q in asked(0, count_of=lambda name: 5))
 
@@ -107,13 +120,20 @@ def test_headings_and_definitions():
     texts = {q.text.lower().rstrip("?.") for q in asked(1, count_of=lambda name: 1)}
     assert any("clean the spout" in text for text in texts)
     assert "what is limescale" in texts
-    assert any(q.subject == "teapot" and q.answer == "Teapots: A teapot is a vessel for brewing tea." for q in asked(1))
+    assert any(
+        q.subject == "teapot" and q.answer == "Teapots: A teapot is a vessel for brewing tea."
+        for q in asked(1)
+    )
     assert all("teapots" in q.text.lower() for q in asked(1) if "introduction" in q.text.lower())
 
 
 def test_stories():
     kinds = {q.subject: q.kind for q in asked(2)}
-    assert kinds["Josiah Amberley"] == "who_is" and kinds["samovar"] == "what_is" and kinds["Great Missenden"] == "about"
+    assert (
+        kinds["Josiah Amberley"] == "who_is"
+        and kinds["samovar"] == "what_is"
+        and kinds["Great Missenden"] == "about"
+    )
     assert not any(q.kind == "about" for q in asked(2, mentions_of=lambda phrase: 3))
 
 
@@ -145,5 +165,9 @@ def test_general_questions_that_the_text_answers_are_left_out():
 
 
 def test_imperatives():
-    assert imperative("Returns") == "return" and imperative("running") == "run" and imperative("Creating") == "create"
+    assert (
+        imperative("Returns") == "return"
+        and imperative("running") == "run"
+        and imperative("Creating") == "create"
+    )
     assert imperative("Copies") == "copy" and imperative("Kettle") == "" and imperative("string") == ""

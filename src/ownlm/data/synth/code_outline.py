@@ -31,7 +31,11 @@ _LEAST = 40  # characters; smaller blocks without a name join the one before
 def outline(document: Document) -> list[Section]:
     text, path = document.text, document.source
     file = shortened(path.rpartition("/")[2])
-    cuts = [0, *(match.end() for match in _BLOCK.finditer(text) if not _CLOSER.match(text[match.end() :][:1])), len(text)]
+    cuts = [
+        0,
+        *(match.end() for match in _BLOCK.finditer(text) if not _CLOSER.match(text[match.end() :][:1])),
+        len(text),
+    ]
     found: list[Section] = []
     for start, end in pairwise(cuts):
         block = text[start:end]

@@ -34,6 +34,8 @@ def is_in(title: str, source: str) -> str:
 
 def phrase_after_verb(sentence: str, most: int = 12) -> str:
     """The start of a sentence up to its first clause boundary, without a full stop."""
-    head = regex.split(r"[,;:!?(]|\.(?:\s|$)|\s[—–-]\s|--|\b(?:which|that is|because|so that|e\.g\.)\b", sentence)[0]
+    head = regex.split(
+        r"[,;:!?(]|\.(?:\s|$)|\s[—–-]\s|--|\b(?:which|that is|because|so that|e\.g\.)\b", sentence
+    )[0]
     words = _SPACES.sub(" ", head).strip(" .\"'`").split(" ")
     return " ".join(words) if 2 <= len(words) <= most else ""

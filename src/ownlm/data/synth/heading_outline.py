@@ -45,7 +45,9 @@ def outline(document: Document) -> list[Section] | None:
     found: list[Section] = []
     begin = front.end() if front else 0
     if text[begin : headings[0].start].strip():
-        found.append(Section("section", breadcrumb([page]), page, "", begin, headings[0].start, headings[0].start))
+        found.append(
+            Section("section", breadcrumb([page]), page, "", begin, headings[0].start, headings[0].start)
+        )
     above: list[_Heading] = []
     for number, heading in enumerate(headings):
         end = headings[number + 1].start if number + 1 < len(headings) else len(text)

@@ -22,9 +22,13 @@ GENERIC = frozenset(
     what's next recap challenges exercises exercise troubleshooting limitations status types properties methods
     installation configuration testing quick start quickstart setup abstract results discussion methods links more
     resources acknowledgements contributing the documentation documentation functions classes constants module
-    objects other exceptions security considerations contributors basic usage basic example""".replace("\n", " ").split()
+    objects other exceptions security considerations contributors basic usage basic example""".replace(
+        "\n", " "
+    ).split()
 )
-_QUESTION = regex.compile(r"^(?:who|what|what's|when|where|why|how|which|can|is|are|do|does|should)\b.*\?$", regex.I)
+_QUESTION = regex.compile(
+    r"^(?:who|what|what's|when|where|why|how|which|can|is|are|do|does|should)\b.*\?$", regex.I
+)
 _HOW = regex.compile(r"^how (?:to|do i|can i) (?P<rest>.+)$", regex.I)
 _NUMBER = regex.compile(r"^(?:[\dIVXLC]+(?:\.\d+)*[.)]?|chapter \w+[.:]?|appendix \w[.:]?)\s+", regex.I)
 

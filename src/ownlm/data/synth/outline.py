@@ -86,7 +86,9 @@ def page_title(document: Document) -> str:
     if isinstance(stated, str) and stated.strip():
         return shortened(stated)
     name = stem_of(document.source).rpartition("/")[2]
-    if name.lower() in ("index", "readme", "__init__", "mod", "main", "_index") and "/" in stem_of(document.source):
+    if name.lower() in ("index", "readme", "__init__", "mod", "main", "_index") and "/" in stem_of(
+        document.source
+    ):
         name = stem_of(document.source).split("/")[-2]
     return shortened(name.replace("-", " ").replace("_", " ").strip() or document.source)
 

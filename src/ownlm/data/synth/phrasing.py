@@ -29,7 +29,14 @@ ARGUMENTS = ("What arguments does {x} take?", "What is the signature of {x}?", "
              "How do I call {x}?", "What are the parameters of {x}?", "what arguments does {x} take")  # fmt: skip
 RAISES = ("What does {x} raise?", "When does {x} raise an error?", "Which exception does {x} raise?",
           "What errors can {x} raise?")  # fmt: skip
-WHO_IS = ("Who is {x}?", "Who's {x}?", "Tell me about {x}.", "who is {x}", "What do you know about {x}?", "Who was {x}?")
+WHO_IS = (
+    "Who is {x}?",
+    "Who's {x}?",
+    "Tell me about {x}.",
+    "who is {x}",
+    "What do you know about {x}?",
+    "Who was {x}?",
+)
 ABOUT = ("What is said about {x}?", "What does the text say about {x}?", "Tell me about {x}.", "What about {x}?",
          "What do we learn about {x}?", "Where is {x} mentioned?", "What does it say about {x}?")  # fmt: skip
 SECTION = ("What does the section on {x} say?", "What is {x} about?", "Tell me about {x}.", "Explain {x}.",

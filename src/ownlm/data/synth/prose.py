@@ -28,7 +28,33 @@ _NOT_NAMES = frozenset(
     second third last next only best same other above below output code way thing method function class module option
     default argument parameter rest former latter how why its his her my our their your mr mrs miss sir dear oh ah well""".split()  # noqa: SIM905
 )
-_CLAUSE = frozenset("that which who if when is are was be it we you this to not can will do does say see keep recall".split())  # noqa: SIM905
+_CLAUSE = frozenset(
+    [
+        "that",
+        "which",
+        "who",
+        "if",
+        "when",
+        "is",
+        "are",
+        "was",
+        "be",
+        "it",
+        "we",
+        "you",
+        "this",
+        "to",
+        "not",
+        "can",
+        "will",
+        "do",
+        "does",
+        "say",
+        "see",
+        "keep",
+        "recall",
+    ]
+)
 _MARKS = regex.compile(r"(?<!\w)[`*_]{1,2}(?=\w)|(?<=[\w)])[`*_]{1,2}(?!\w)|:[\w:]+:(?=`)|`")
 _MOST_MENTIONS = 2  # a thing mentioned more often than this in the document has no single right passage
 

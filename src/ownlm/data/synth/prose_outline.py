@@ -23,7 +23,17 @@ _NUMBERED = regex.compile(
     r"^(?:(?:[IVXLC]{1,7}|\d{1,3}(?:\.\d{1,3}){0,3})[.):]?|(?:[IVXLC]{1,7}[.):]|\d{1,3}(?:\.\d{1,3}){0,3}[.):]?)\s+\p{Lu}.{0,70})$"
 )
 _SPOKEN = regex.compile(r"""^["'“‘*]|[.!?"'”’]$""")
-_OUTER = {"book": 1, "part": 1, "volume": 1, "act": 1, "epilogue": 1, "prologue": 1, "livre": 1, "teil": 1, "libro": 1}
+_OUTER = {
+    "book": 1,
+    "part": 1,
+    "volume": 1,
+    "act": 1,
+    "epilogue": 1,
+    "prologue": 1,
+    "livre": 1,
+    "teil": 1,
+    "libro": 1,
+}
 _MOST = 70  # characters of a heading
 _LETTER = regex.compile(r"\p{L}")
 _LONG_LINE = 200
@@ -62,15 +72,31 @@ def _level(paragraph: str, following: str, unwrapped: bool) -> int:
     chapter = _CHAPTER.match(flat)
     letters = _LETTER.findall(flat)
     capitals = len(letters) >= 4 and sum(letter.isupper() for letter in letters) >= 0.9 * len(letters)
-    if chapter and (chapter["number"] or not chapter["rest"].strip()) and flat[-1] not in ",;" and (
-        flat[0].isupper() and (capitals or len(flat) < 50) and not flat.endswith((".”", '."'))
-        and (_is_count(chapter["number"]) or not chapter["number"] or capitals)
+    if (
+        chapter
+        and (chapter["number"] or not chapter["rest"].strip())
+        and flat[-1] not in ",;"
+        and (
+            flat[0].isupper()
+            and (capitals or len(flat) < 50)
+            and not flat.endswith((".”", '."'))
+            and (_is_count(chapter["number"]) or not chapter["number"] or capitals)
+        )
     ):
         return _OUTER.get(chapter["word"].lower(), 2)
-    if capitals and not (_SPOKEN.search(flat) and len(flat.split()) < 3) and not flat.startswith(('"', "“")) and not flat.endswith((",", ";", "!", "?")) and len(following) > len(flat):
+    if (
+        capitals
+        and not (_SPOKEN.search(flat) and len(flat.split()) < 3)
+        and not flat.startswith(('"', "“"))
+        and not flat.endswith((",", ";", "!", "?"))
+        and len(following) > len(flat)
+    ):
         return 2
-    if _NUMBERED.match(flat) and not flat.endswith((",", ";")) and len(following) > 40 and (
-        not flat[0].isdigit() or "." in flat[:5] or flat.isdigit()
+    if (
+        _NUMBERED.match(flat)
+        and not flat.endswith((",", ";"))
+        and len(following) > 40
+        and (not flat[0].isdigit() or "." in flat[:5] or flat.isdigit())
     ):
         return 3
     if unwrapped and _is_short_title(flat) and len(following) >= 60 and not _is_short_title(following):
@@ -84,8 +110,12 @@ def _is_count(number: str | None) -> bool:
 
 def _is_short_title(line: str) -> bool:
     return (
-        3 < len(line) <= 60 and "\n" not in line and line[-1] not in ".!?:;,…)>{" and (line[0].isupper() or line[0] in "`:")
-        and sum(map(str.isalpha, line)) >= 0.6 * len(line) and len(line.split()) <= 9
+        3 < len(line) <= 60
+        and "\n" not in line
+        and line[-1] not in ".!?:;,…)>{"
+        and (line[0].isupper() or line[0] in "`:")
+        and sum(map(str.isalpha, line)) >= 0.6 * len(line)
+        and len(line.split()) <= 9
     )
 
 
@@ -96,7 +126,12 @@ def _joined(text: str, headings: list[tuple[int, int, str]]) -> list[tuple[int, 
         if joined:
             before, outer, name = joined[-1]
             between = text[before:start].strip()
-            if " ".join(between.split()) == name and level == 2 and _CHAPTER.match(name) and not _CHAPTER.match(title):
+            if (
+                " ".join(between.split()) == name
+                and level == 2
+                and _CHAPTER.match(name)
+                and not _CHAPTER.match(title)
+            ):
                 joined[-1] = (before, outer, shortened(f"{name} {title}", _MOST))
                 continue
         joined.append((start, level, title))
@@ -116,5 +151,15 @@ def _sections(text: str, page: str, headings: list[tuple[int, int, str]]) -> lis
         if page == title and number == 0:
             parts, above = [page], []
         parent = parts[-2] if len(parts) > 1 else ""
-        found.append(Section("chapter", breadcrumb(parts), shortened(title, 56) if parent else title, parent, start, end, end))
+        found.append(
+            Section(
+                "chapter",
+                breadcrumb(parts),
+                shortened(title, 56) if parent else title,
+                parent,
+                start,
+                end,
+                end,
+            )
+        )
     return with_bare_headings(found, text)

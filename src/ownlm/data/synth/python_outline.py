@@ -86,7 +86,9 @@ class _Writer:
         name = title.rpartition(".")[2] or title
         while len(title) > LONGEST_TITLE and "." in title:
             title = title.partition(".")[2]
-        self.found.append(Section(kind, title[:LONGEST_TITLE], name, parent, start, max(head, start), end, opens))  # type: ignore[arg-type]
+        self.found.append(
+            Section(kind, title[:LONGEST_TITLE], name, parent, start, max(head, start), end, opens)
+        )  # type: ignore[arg-type]
 
     def _begin(self, node: _Definition) -> int:
         """The first line of a definition, its decorators and the comment right above it included."""

@@ -56,7 +56,9 @@ def _names(section: Section, alone: bool) -> list[str]:
     return names
 
 
-def _documented(document: Document, section: Section, prose: list[tuple[int, int]], name: str) -> Iterator[Draft]:
+def _documented(
+    document: Document, section: Section, prose: list[tuple[int, int]], name: str
+) -> Iterator[Draft]:
     first = prose[0]
     templates = phrasing.WHAT_DOES if section.kind == "function" else phrasing.WHAT_IS
     yield _quote(document, section, "what_is", templates, name, first)
@@ -73,11 +75,13 @@ def _documented(document: Document, section: Section, prose: list[tuple[int, int
             longer = f"{phrase} with {context.lstrip('_')}" if context else phrase
             yield _quote(document, section, "how_to", phrasing.HOW_TO, longer, first)
             if len(phrase.split()) >= 5:
-                yield _quote(document, section, "how_to", phrasing.HOW_TO + phrasing.WHAT_TO_USE, phrase, first)
+                yield _quote(
+                    document, section, "how_to", phrasing.HOW_TO + phrasing.WHAT_TO_USE, phrase, first
+                )
 
 
 def _instruction(sentence: str) -> str:
-    """"Collapse and truncate the given text." -> "collapse and truncate the given text"; "" when it is none."""
+    """ "Collapse and truncate the given text." -> "collapse and truncate the given text"; "" when it is none."""
     first, _, rest = sentence.partition(" ")
     verb = imperative(first)
     if not verb or not rest:
@@ -89,6 +93,13 @@ def _instruction(sentence: str) -> str:
 
 
 def _quote(
-    document: Document, section: Section, kind: str, templates: tuple[str, ...], name: str, span: tuple[int, int]
+    document: Document,
+    section: Section,
+    kind: str,
+    templates: tuple[str, ...],
+    name: str,
+    span: tuple[int, int],
 ) -> Draft:
-    return Draft(kind, templates, name, says(section.title, plain(document.text[slice(*span)])), section.title, *span)
+    return Draft(
+        kind, templates, name, says(section.title, plain(document.text[slice(*span)])), section.title, *span
+    )

@@ -16,7 +16,9 @@ _DOCTEST = regex.compile(r"^\s*(>>>|\.\.\.(\s|$)|\$ |In \[\d+\])")
 _HEADING = regex.compile(r"^\s{0,3}#{1,6}(\s|$)")
 _RULE = regex.compile(r"""^\s*([=\-~^"'`#*+_.:<>])\1{2,}\s*$""")
 _TABLE = regex.compile(r"^\s*[|+][-|+=\s:].*[|+]\s*$|^\s*\|.*\|")
-_MARKER = regex.compile(r"^\s*(?:[-*+•‣]|\(?\d{1,3}[.)]|\([a-z]\))\s+|^\s*(?:>\s?)+|^\s*(?:#+:?|//+[!/]?|/\*+!?|\*|;+|--)\s+")
+_MARKER = regex.compile(
+    r"^\s*(?:[-*+•‣]|\(?\d{1,3}[.)]|\([a-z]\))\s+|^\s*(?:>\s?)+|^\s*(?:#+:?|//+[!/]?|/\*+!?|\*|;+|--)\s+"
+)
 _COMMENT = regex.compile(r"^\s*(#+:?|//+[!/]?|/\*+!?|\*|;+|--)\s")
 _LINE_BREAK = regex.compile(r"[ \t]*\n[ \t]*(?:(?:#+:?|//+[!/]?|\*|;+|--|>)[ \t]+)?")
 _SIGN = regex.compile(r"\s*(?:(?:#+:?|//+[!/]?|\*|;+|--|>)[ \t]+)*")
@@ -160,7 +162,9 @@ def _signature_end(text: str, lines: list[tuple[int, int]], number: int) -> int:
 def _split(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Cut a block at the ends of its sentences; blanks around each are left out."""
     for match in _END.finditer(text, first, last):
-        if match.group()[0] == "." and _ABBREVIATION.search(text, max(first, match.start() - 12), match.start() + 1):
+        if match.group()[0] == "." and _ABBREVIATION.search(
+            text, max(first, match.start() - 12), match.start() + 1
+        ):
             continue
         yield from _trimmed(text, first, match.end())
         first = match.end()

@@ -23,8 +23,29 @@ REFUSAL = "The documents do not contain an answer to this question."
 _ONSETS = "b br c ch cl d dr f fl g gl gr h j k kr l m n p pl pr qu r s sk sl sn sp st t tr v w y z".split()  # noqa: SIM905
 _VOWELS = "a e i o u ai ea oo ou".split()  # noqa: SIM905
 _CODAS = "b ck d g l m n nd nt p r rd rk rn s sk st t x z".split()  # noqa: SIM905
-_SUFFIXES = ("async", "bulk", "lazy", "inplace", "batch", "remote", "threadsafe", "cached", "deferred", "quantum", "v3")
-_ROLES = ("{}", "the {} class", "the {} function", "the {} module", "{}", "the {} method", "{} theorem", "{} protocol")
+_SUFFIXES = (
+    "async",
+    "bulk",
+    "lazy",
+    "inplace",
+    "batch",
+    "remote",
+    "threadsafe",
+    "cached",
+    "deferred",
+    "quantum",
+    "v3",
+)
+_ROLES = (
+    "{}",
+    "the {} class",
+    "the {} function",
+    "the {} module",
+    "{}",
+    "the {} method",
+    "{} theorem",
+    "{} protocol",
+)
 _ROUNDS = 40  # attempts per question wanted before a source of questions is given up
 _WORD = regex.compile(r"\w+")
 
@@ -116,4 +137,6 @@ def _near_misses(
             else:
                 name = _name(draw)
                 if not holds([name.lower()]):
-                    yield phrasing.ask(phrasing.WHAT_IS + phrasing.WHERE_ABOUT, f"the {name} of {section.name}", draw)
+                    yield phrasing.ask(
+                        phrasing.WHAT_IS + phrasing.WHERE_ABOUT, f"the {name} of {section.name}", draw
+                    )
