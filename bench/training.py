@@ -128,10 +128,13 @@ def main() -> None:
             runs.append(lambda shape=shape, s=settings: nanogpt(shape, options.steps, options.nanogpt, s))
             runs.append(lambda shape=shape, s=plain: nanogpt(shape, options.steps, options.nanogpt, s))
         for run in runs:
-            matmul_peak.cache_clear()
             torch.set_num_threads(machine["cores"])
-            peak = matmul_peak(precision, "cpu", machine["cores"])
+            before = matmul_peak(precision, "cpu", machine["cores"])
             result = {"bench": "training", "date": datetime.now(UTC).isoformat(timespec="seconds"), **run()}
+            matmul_peak.cache_clear()
+            peak = max(
+                before, matmul_peak(precision, "cpu", machine["cores"])
+            )  # the limit, not the neighbour's load
             result |= {"precision": precision, "peak_gflops": round(peak / 1e9, 1), "machine": machine["processor"],
                        "mfu": round(result["gflops_per_second"] * 1e9 / peak, 3)}  # fmt: skip
             lines.append(json.dumps(result))

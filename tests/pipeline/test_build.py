@@ -55,7 +55,7 @@ def test_second_run_makes_nothing_again(built, library):
 def test_answer_is_grounded_and_cited(built):
     answer = facts("generate", built, "What does textwrap.shorten do?")
     detail = answer["detail"]
-    assert detail["grounded"] and len(detail["passages"]) == 3
+    assert detail["grounded"] and len(detail["passages"]) + detail["passages_far"] == 3
     if not detail["refused"]:
         texts = [" ".join(p["text"].split()) for p in detail["passages"]]
         for citation in detail["citations"]:

@@ -67,9 +67,9 @@ def test_streamed_equals_plain_and_brings_passages(client):
     assert text == plain.choices[0].message.content and plain.choices[0].finish_reason == "stop"
     assert chunks[-1].usage.completion_tokens == plain.usage.completion_tokens
     detail = plain.model_extra["ownlm"]
-    assert len(detail["passages"]) == 3
+    assert 1 <= len(detail["passages"]) <= 3
     for citation in detail["citations"]:
-        assert 1 <= citation["n"] <= 3 and re.search(rf"\[{citation['n']}\]", text)
+        assert 1 <= citation["n"] <= len(detail["passages"]) and re.search(rf"\[{citation['n']}\]", text)
 
 
 def test_stop_length_and_seed_of_the_raw_model(client):

@@ -139,7 +139,7 @@ def test_repetition_is_capped() -> None:
     assert any("would only repeat" in notice for notice in found.notices)
 
 
-@pytest.mark.parametrize(("name", "value"), [("depth", 5), ("steps", 33), ("sft_steps", 17)])
+@pytest.mark.parametrize(("name", "value"), [("depth", 7), ("steps", 33), ("sft_steps", 17)])
 def test_what_is_given_wins_and_is_marked(name: str, value: int) -> None:
     free, fixed = make(), make(**{name: value})
     assert free.quantity(name).source == "derived" and free[name] != value

@@ -12,7 +12,7 @@ from ownlm.rag.answer import GroundedAnswerer
 from ownlm.rag.followup import points_back
 from ownlm.rag.grounding import REFUSAL
 from ownlm.rag.lexical import LexicalIndex
-from ownlm.rag.prompt import prompt_for
+from ownlm.rag.prompt import NEAR, prompt_for, worth_reading
 from ownlm.records import Chunk, Message, Passage, Request, Sampling, Usage, complete
 from ownlm.tokenizer import bpe
 
@@ -78,7 +78,7 @@ def test_answer_with_citation(tokenizer, index):
     assert answer.text[mark["end"] :] == f" [{mark['n']}]"
     assert index.document(cited["document_id"]).text[cited["start"] : cited["end"]] == cited["text"]
     messages, documents = prompt_for(
-        "What does textwrap.shorten do?", index.search("What does textwrap.shorten do?", 3)
+        "What does textwrap.shorten do?", worth_reading(index.search("What does textwrap.shorten do?", 3))
     )
     assert inner.requests[0].messages == messages and inner.requests[0].documents == documents
 
@@ -93,9 +93,18 @@ def test_refusal_without_the_model(tokenizer, index):
 
 def test_refusal_by_the_model(tokenizer, index):
     answer = complete(
-        GroundedAnswerer(First(tokenizer, REFUSAL), index, tokenizer), ask("What is textwrap.shorten?")
+        GroundedAnswerer(First(tokenizer, REFUSAL), index, tokenizer, model_refuses=True),
+        ask("What is textwrap.shorten?"),
     )
     assert answer.text == REFUSAL and answer.detail["refused_by"] == "model" and answer.detail["passages"]
+
+
+def test_passages_far_behind_the_best_are_left_out_and_counted(tokenizer, index):
+    detail = complete(
+        GroundedAnswerer(First(tokenizer), index, tokenizer), ask("What is textwrap.shorten?")
+    ).detail
+    scores = [passage["score"] for passage in detail["passages"]]
+    assert min(scores) >= NEAR * max(scores) and detail["passages_far"] == 3 - len(scores) > 0
 
 
 def test_threshold_decides(tokenizer, index):
@@ -132,7 +141,8 @@ def test_what_points_back():
     assert not points_back("How do I install the kettle?") and not points_back("What does csv.reader return?")
 
 
-def test_passages_that_do_not_fit_are_counted(tokenizer, index):
+def test_passages_that_do_not_fit_are_counted(tokenizer, index, monkeypatch):
+    monkeypatch.setattr("ownlm.rag.prompt.NEAR", 0.0)
     inner = First(tokenizer)
     grounded = GroundedAnswerer(inner, index, tokenizer, max_context=450)
     detail = complete(grounded, ask("What is textwrap.shorten?")).detail

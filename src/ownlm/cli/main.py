@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 data, 4 artifact, 5 machine, 6 missing pa
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -39,6 +40,8 @@ app.add_typer(config.app, name="config")
 
 
 def main() -> None:
+    # Threads that spin at a barrier halve the speed as soon as anything else wants a core; must be set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except OwnlmError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ownlm.cli.output import err
+from ownlm.cli.output import err, notice
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A finished build.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")]
@@ -31,6 +31,10 @@ def run(folder: Path, host: str, port: int, api_key: str | None) -> None:
     from ownlm.serve import run as server
 
     server.check_port(host, port)
+    if api_key is None and server.hosts_for(host) is None:
+        notice(
+            "everybody who reaches this machine can ask: give --api-key to keep it to those who have the key"
+        )
     with open_assistant(folder) as assistant:
         app = application(assistant, api_key=api_key, host=host)
         err.print(f"the page is at http://{host}:{port}  (Ctrl-C stops)", markup=False)

@@ -36,7 +36,7 @@ class PretrainSettings(Settings):
     """Optimizer steps; default: what fits the time budget on this machine (`ownlm plan`)."""
     depth: int | None = Field(None, ge=1, le=64)
     """The size dial: number of layers; width and heads follow from it. Default: the planner's."""
-    context: int = Field(512, ge=32, le=8192)
+    context: int = Field(256, ge=32, le=8192)
     """Tokens per training window."""
     batch_tokens: int = Field(4096, ge=64)
     """Tokens per optimizer step; a multiple of the context."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ownlm.data import store
 from ownlm.data.synth import questions as synth
@@ -15,7 +14,7 @@ from ownlm.pipeline import texts
 from ownlm.pipeline.journey import Journey
 from ownlm.rag.grounding import REFUSAL, claims
 from ownlm.rag.lexical import LexicalIndex
-from ownlm.rag.prompt import prompt_for
+from ownlm.rag.prompt import prompt_for, worth_reading
 from ownlm.records import Document, Message, Passage, Question
 from ownlm.runtime.artifact import Stage
 from ownlm.runtime.progress import Progress
@@ -24,8 +23,8 @@ from ownlm.runtime.seed import generator
 Conversation = tuple[Sequence[Passage], Sequence[Message]]
 
 TRAIN, EVAL = "train.jsonl.zst", "eval.jsonl.zst"
-EXPECTED_TOKENS = 450  # of a conversation with three passages; decides how many are worth writing
-UNANSWERABLE_SHARE = 0.12  # of the training questions
+EXPECTED_TOKENS = 240  # of a conversation with three passages; decides how many are worth writing
+UNANSWERABLE_SHARE = 0.05  # of the training questions
 WITHHELD_SHARE = (
     0.05  # of the answerable questions, to learn to refuse from passages that are near but silent
 )
@@ -77,7 +76,7 @@ def questions(journey: Journey) -> None:
         store.write_rows(stage.folder / EVAL, map(asdict, heldout))
         stage.metrics.update(train=_kinds(train), eval=_kinds(heldout))
 
-    journey.make("questions", ("corpus", "index", "plan"), config, work)
+    journey.make("questions", ("corpus", "index"), config, work)
 
 
 def _written(
@@ -119,46 +118,45 @@ def read_training(root: Path) -> list[Question]:
     return list(read(root / "questions" / TRAIN))
 
 
-def conversation(
-    question: Question, index: LexicalIndex, k: int, seed: int, counts: dict[str, Any]
-) -> Conversation | None:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A conversation, or None where none could be made; `note` says what had to be done to it."""
+
+    conversation: Conversation | None
+    note: tuple[str, ...] = ()
+
+
+def conversation(question: Question, index: LexicalIndex, k: int, seed: int) -> Made:
     """A question with the passages that retrieval finds and its grounded answer, as service and evaluation see it.
 
     Where retrieval misses the passage that answers, it takes a random place among the k; None when it is not among
     the first 30 either, or when the answer is no claim that the passages allow. A few lose their passage on purpose:
-    to what stands in none of the passages the answer is the refusal, however near they are. All is counted.
+    to what stands in none of the passages the answer is the refusal, however near they are.
     """
-    passages = index.search(question.text, k)
+    passages = worth_reading(index.search(question.text, k))
     if not question.answerable:
-        return _spoken(question, passages, REFUSAL)
+        return Made(_spoken(question, passages, REFUSAL))
     draw = generator(seed, "conversation")
     if draw.random() < WITHHELD_SHARE:
         near = [
             p for p in index.search(question.text, _LOOK_DOWN) if question.subject not in p.text + p.title
-        ][:k]
-        counts["the answering passage was taken out"] = (
-            counts.get("the answering passage was taken out", 0) + 1
-        )
-        return _spoken(question, near, REFUSAL)
-    at = _answering(question, passages)
-    if at is None:
+        ]
+        return Made(_spoken(question, near[:k], REFUSAL), ("the answering passage was taken out",))
+    note: tuple[str, ...] = ()
+    if _answering(question, passages) is None:
         deeper = index.search(question.text, _LOOK_DOWN)
         found = _answering(question, deeper)
         if found is None:
-            counts["the answering passage is not found"] = (
-                counts.get("the answering passage is not found", 0) + 1
-            )
-            return None
+            return Made(None, ("the answering passage is not found",))
         at = int(draw.integers(max(1, len(passages))))
         passages = [*passages[:at], deeper[found], *passages[at + 1 :]]
-        counts["the answering passage was put in"] = counts.get("the answering passage was put in", 0) + 1
+        note = ("the answering passage was put in",)
     said = next(
         (claim.text for claim in claims(passages) if claim.text.rpartition(" [")[0] == question.answer), None
     )
     if said is None:
-        counts["the answer is not quotable"] = counts.get("the answer is not quotable", 0) + 1
-        return None
-    return _spoken(question, passages, said)
+        return Made(None, ("the answer is not quotable",))
+    return Made(_spoken(question, passages, said), note)
 
 
 def _answering(question: Question, passages: Sequence[Passage]) -> int | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def pretrain(journey: Journey) -> None:
         stage.licences.update(journey.made["corpus"].licences)
         save(model, tokens, journey.root / "tokenizer", stage.folder)
 
-    journey.make(PRETRAINED, ("shards", "tokenizer", "plan"), config, work)
+    journey.make(PRETRAINED, ("shards", "tokenizer"), config, work)
 
 
 def finetune(journey: Journey) -> None:
@@ -114,17 +116,21 @@ def _conversations(journey: Journey, stage: Stage, tokens: Tokenizer, num_steps:
     index = LexicalIndex(journey.root / "index" / "passages.sqlite")
     questions = examples.read_training(journey.root)
     wanted = min(len(questions), 1 + num_steps * settings.sft.batch_tokens // examples.EXPECTED_TOKENS)
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     with Progress("conversations", total=wanted, unit="questions") as progress:
 
         def made() -> Iterator[examples.Conversation]:
-            for number, question in enumerate(questions[:wanted]):
-                found = examples.conversation(
-                    question, index, settings.rag.passages, settings.seed + number, counts
-                )
-                progress.update(1)
-                if found is not None:
-                    yield found
+            numbered = enumerate(questions[:wanted], settings.seed)
+            with (
+                ThreadPoolExecutor() as pool
+            ):  # SQLite searches without holding Python's lock; the order stays
+                for found in pool.map(
+                    lambda q: examples.conversation(q[1], index, settings.rag.passages, q[0]), numbered
+                ):
+                    progress.update(1)
+                    counts.update(found.note)
+                    if found.conversation is not None:
+                        yield found.conversation
 
         batches = conversation_batches(
             tokens, made(), settings.sft.context, settings.sft.batch_tokens, settings.seed
@@ -133,7 +139,7 @@ def _conversations(journey: Journey, stage: Stage, tokens: Tokenizer, num_steps:
         journey.say(f"  {count} of {wanted} conversations: {reason}")
     if batches.stats.num_too_long:
         journey.say(f"  {batches.stats.num_too_long} conversations are longer than sft.context and left out")
-    stage.metrics["conversation_counts"] = counts
+    stage.metrics["conversation_counts"] = dict(counts)
     return batches
 
 

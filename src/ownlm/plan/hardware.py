@@ -22,7 +22,7 @@ EDGES = tuple(70.0 * 2.0**k for k in range(-4, 15))  # 4.375 ... 70, 140, 280, 5
 # near 1 is what a real share of 0.7 gives; a machine in the middle of its bin finishes early. Points measured so far:
 # width 256 fp32 100 GFLOP/s in the bin of 70; width 384 bf16 244 and width 512 290 in the bin of 280; width 64 fp32 12
 # in the bin of 70 beside other work. Re-fit from `tokens_per_second` in run.jsonl.
-EFFICIENCY = ((64, 0.20), (128, 0.45), (192, 0.60), (256, 0.70), (384, 0.85), (512, 0.95))
+EFFICIENCY = ((64, 0.30), (128, 0.55), (192, 0.62), (256, 0.70), (384, 0.85), (512, 0.95))
 
 
 @dataclass(frozen=True, slots=True)

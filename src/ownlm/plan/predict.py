@@ -1,7 +1,7 @@
 """`plan(...)`: from text, time and machine to every number of a build, before it runs.
 
 The rule, in order:
-1. The stages around training take what stages.py says. What is left of the budget trains: 65 % pretraining, 35 %
+1. The stages around training take what stages.py says. What is left of the budget trains: 75 % pretraining, 25 %
    fine-tuning, each less its start-up.
 2. Depth: for every depth 1..24 that fits the memory, the tokens that fit the time give a loss by law.py; the
    smallest loss wins, and among depths within 0.5 % of it the smallest model.
@@ -31,7 +31,8 @@ NOTICE_EPOCHS = 4.0  # up to here repeated text is nearly as good as fresh (Muen
 MIN_STEPS = 200  # a small text may be passed over more often, up to this many steps
 KEPT_SHARE = 0.9  # of the bytes found, what survives cleaning and deduplication
 QUESTION_BYTES = 700  # of training text behind one written question
-CONVERSATION_TOKENS = 700  # prompt with passages, and answer
+CONVERSATION_TOKENS = 250  # prompt with passages, and answer
+CONVERSATION_WIDTH = 384  # tokens of a padded row, mostly
 SFT_EPOCHS = 3.0  # passes over the written questions, at most
 TIE = 1.005
 MEMORY_SHARE = 0.9  # of the machine's memory
@@ -166,7 +167,9 @@ def _at_depth(ask: Ask, depth: int) -> Choice:
     config = from_dial(depth, ask.vocab_size, max(ask.context, ask.sft_context))
     gflops, width = ask.machine.gflops, config.hidden_size
     speed = hardware.tokens_per_second(gflops, width, count.flops_per_token(config, ask.context))
-    sft_speed = hardware.tokens_per_second(gflops, width, count.flops_per_token(config, ask.sft_context))
+    sft_speed = hardware.tokens_per_second(
+        gflops, width, count.flops_per_token(config, min(ask.sft_context, CONVERSATION_WIDTH))
+    )
     seconds = stages.fixed_seconds(ask.megabytes)
     evaluation = stages.eval_seconds(
         ask.megabytes, ask.heldout_tokens, ask.eval_questions, speed, ask.baselines
@@ -338,13 +341,13 @@ def _quantities(ask: Ask, choice: Choice) -> list[Quantity]:
         Quantity("tokens_per_second", choice.speed, "tokens/s",
                  "peak * 1000000000 * efficiency / flops_per_token", "derived"),
         Quantity("batch_tokens", ask.batch_tokens, "tokens", "pretrain.batch_tokens", "given"),
-        chosen("steps", choice.steps, "", "65 % of the training time * tokens_per_second / batch_tokens", ask.steps),
+        chosen("steps", choice.steps, "", "75 % of the training time * tokens_per_second / batch_tokens", ask.steps),
         Quantity("tokens", tokens, "tokens", "steps * batch_tokens", "derived"),
         Quantity("epochs", tokens / ask.unique_tokens, "", "tokens / unique_tokens", "derived"),
         Quantity("sft_batch_tokens", ask.sft_batch_tokens, "tokens", "sft.batch_tokens", "given"),
-        Quantity("sft_tokens_per_second", choice.sft_speed, "tokens/s", "as above, at sft.context", "derived"),
+        Quantity("sft_tokens_per_second", choice.sft_speed, "tokens/s", "as above, at 384 tokens a row", "derived"),
         chosen("sft_steps", choice.sft_steps, "",
-               "35 % of the training time * sft_tokens_per_second / sft_batch_tokens", ask.sft_steps),
+               "25 % of the training time * sft_tokens_per_second / sft_batch_tokens", ask.sft_steps),
         Quantity("sft_tokens", sft_tokens, "tokens", "sft_steps * sft_batch_tokens", "derived"),
         Quantity("loss", choice.loss, "nats/token", "E + A / parameters'^a + B / tokens'^b (plan/law.py)", "fitted"),
         Quantity("bits_per_byte", choice.loss / math.log(2) / bytes_per_token, "bits/byte",

@@ -15,7 +15,7 @@ from ownlm.errors import RequestError
 from ownlm.rag.followup import standalone
 from ownlm.rag.grounding import REFUSAL, GroundedConstraint, citations
 from ownlm.rag.lexical import LexicalIndex
-from ownlm.rag.prompt import prompt_for
+from ownlm.rag.prompt import prompt_for, worth_reading
 from ownlm.records import Chunk, Generate, Message, Passage, Request, Usage
 from ownlm.tokenizer.chat import encode_chat
 from ownlm.tokenizer.tokenizer import Tokenizer
@@ -28,7 +28,8 @@ class Retrieved:
     question: str  # as searched: with the subject of the one before when it has none of its own
     messages_used: int
     passages: tuple[Passage, ...]
-    num_dropped: int  # passages that were found but do not fit the context
+    num_far: int  # passages that were found but score far below the best
+    num_dropped: int  # passages that do not fit the context
     relevance: float
     seconds: float
 
@@ -45,11 +46,16 @@ class GroundedAnswerer:
         max_context: int | None = None,
         threshold: float | None = None,
         refusal: str = REFUSAL,
+        model_refuses: bool = False,
         name: str = "ownlm",
     ) -> None:
-        """max_context: in tokens, default the generator's own; threshold: of relevance, default the index's."""
+        """max_context: in tokens, default the generator's own; threshold: of relevance, default the index's.
+
+        model_refuses: the model may refuse too. Off, because at a few million parameters it does so at random: the
+        one refusal outweighs each of many claims, of which none is likely by itself.
+        """
         self.generator, self.index, self.tokenizer, self.name = generator, index, tokenizer, name
-        self.k, self.max_claims, self.refusal = k, max_claims, refusal
+        self.k, self.max_claims, self.refusal, self.model_refuses = k, max_claims, refusal, model_refuses
         self.max_context = max_context or getattr(generator, "max_context", None)
         self.threshold = index.threshold if threshold is None else threshold
 
@@ -66,7 +72,8 @@ class GroundedAnswerer:
             return self._refuse(found, prompt)
         messages, documents = self._prompt(question, found)
         most = request.sampling.max_tokens
-        constraint = GroundedConstraint(self.tokenizer, found.passages, self.refusal, self.max_claims, most)
+        refusal = self.refusal if self.model_refuses else None
+        constraint = GroundedConstraint(self.tokenizer, found.passages, refusal, self.max_claims, most)
         inner = replace(request, messages=messages, documents=documents, constraint=constraint)
         return self._stream(found, constraint, self.generator.generate(inner))
 
@@ -77,11 +84,14 @@ class GroundedAnswerer:
         """Passages for a request: its own documents where it brings some, else the index's best."""
         started = time.perf_counter()
         asked, used = standalone(request.messages, self.index)
-        passages = request.documents or tuple(self.index.search(asked, self.k))
+        given = request.documents or tuple(self.index.search(asked, self.k))
+        passages = request.documents or tuple(worth_reading(given))
         kept = self._fitting(asked, passages)
         relevance = self.index.relevance(asked, kept)
         seconds = time.perf_counter() - started
-        return Retrieved(asked, used, kept, len(passages) - len(kept), relevance, seconds)
+        return Retrieved(
+            asked, used, kept, len(given) - len(passages), len(passages) - len(kept), relevance, seconds
+        )
 
     def _fitting(self, question: str, passages: Sequence[Passage]) -> tuple[Passage, ...]:
         """The first passages that fit the context together with the question and room for an answer."""
@@ -137,6 +147,7 @@ class GroundedAnswerer:
             "threshold": self.threshold,
             "question": found.question,
             "messages_used": found.messages_used,
+            "passages_far": found.num_far,
             "passages_dropped": found.num_dropped,
             "retrieval_seconds": round(found.seconds, 6),
         }

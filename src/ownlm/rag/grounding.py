@@ -111,11 +111,12 @@ class GroundedConstraint:
         self,
         tokenizer: _Tokenizer,
         passages: Sequence[Passage],
-        refusal: str = REFUSAL,
+        refusal: str | None = REFUSAL,
         max_claims: int = 3,
         max_tokens: int | None = None,
     ) -> None:
-        """max_tokens: claims that would not end within so many tokens are not offered, unless none would."""
+        """refusal: None takes it off the choices. max_tokens: claims that would not end within so many tokens are not
+        offered, unless none would."""
         self.claims = claims(passages)
         self.end = tokenizer.special_id(END)
         self.max_claims, self.max_tokens = max_claims, max_tokens
@@ -126,7 +127,8 @@ class GroundedConstraint:
             later = tokenizer.encode(" " + claim.text)
             self._lengths.append(len(later))
             self._later.add(later, number)
-        self._first.add(tokenizer.encode(refusal), -2)
+        if refusal is not None:
+            self._first.add(tokenizer.encode(refusal), -2)
         self._states: dict[tuple[int, ...], _State] = {(): _State(self._first, ())}
 
     def allowed(self, generated: Sequence[int]) -> list[int]:
