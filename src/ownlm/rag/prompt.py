@@ -8,7 +8,6 @@ from dataclasses import replace
 from ownlm.data.synth.sentences import plain
 from ownlm.records import Message, Passage
 
-
 NEAR = 0.8  # of the best passage's score: what is further down rarely holds the answer, and costs attention
 
 
