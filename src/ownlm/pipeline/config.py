@@ -61,9 +61,9 @@ class SftSettings(Settings):
     """Longest conversation in tokens, passages included; also the served context."""
     batch_tokens: int = Field(4096, ge=64)
     """Tokens per optimizer step, padding included."""
-    learning_rate: float = Field(0.005, gt=0)
+    learning_rate: float = Field(0.01, gt=0)
     """Peak rate of Muon."""
-    embedding_learning_rate: float = Field(0.001, gt=0)
+    embedding_learning_rate: float = Field(0.003, gt=0)
     """Peak rate of AdamW."""
     questions: int = Field(12000, ge=10)
     """Instruction pairs written from the training documents, at most."""

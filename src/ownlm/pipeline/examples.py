@@ -24,6 +24,7 @@ Conversation = tuple[Sequence[Passage], Sequence[Message]]
 
 TRAIN, EVAL = "train.jsonl.zst", "eval.jsonl.zst"
 EXPECTED_TOKENS = 240  # of a conversation with three passages; decides how many are worth writing
+EPOCHS = 1.5  # a second look at a conversation costs nothing to prepare
 UNANSWERABLE_SHARE = 0.05  # of the training questions
 WITHHELD_SHARE = (
     0.05  # of the answerable questions, to learn to refuse from passages that are near but silent
@@ -37,7 +38,7 @@ def questions(journey: Journey) -> None:
     settings, plan = journey.settings, journey.plan
     assert plan is not None
     steps = plan.integer("sft_steps")
-    wanted = min(settings.sft.questions, 1 + 2 * steps * settings.sft.batch_tokens // EXPECTED_TOKENS)
+    wanted = min(settings.sft.questions, num_wanted(steps, settings.sft.batch_tokens))
     config = {
         "train": wanted,
         "eval": settings.eval.questions,
@@ -77,6 +78,11 @@ def questions(journey: Journey) -> None:
         stage.metrics.update(train=_kinds(train), eval=_kinds(heldout))
 
     journey.make("questions", ("corpus", "index"), config, work)
+
+
+def num_wanted(num_steps: int, batch_tokens: int) -> int:
+    """Conversations for so many steps of fine-tuning, each used about EPOCHS times."""
+    return 1 + int(num_steps * batch_tokens / EXPECTED_TOKENS / EPOCHS)
 
 
 def _written(

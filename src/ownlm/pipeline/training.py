@@ -115,7 +115,7 @@ def _conversations(journey: Journey, stage: Stage, tokens: Tokenizer, num_steps:
     settings = journey.settings
     index = LexicalIndex(journey.root / "index" / "passages.sqlite")
     questions = examples.read_training(journey.root)
-    wanted = min(len(questions), 1 + num_steps * settings.sft.batch_tokens // examples.EXPECTED_TOKENS)
+    wanted = min(len(questions), examples.num_wanted(num_steps, settings.sft.batch_tokens))
     counts: Counter[str] = Counter()
     with Progress("conversations", total=wanted, unit="questions") as progress:
 

@@ -32,6 +32,7 @@ MIN_STEPS = 200  # a small text may be passed over more often, up to this many s
 KEPT_SHARE = 0.9  # of the bytes found, what survives cleaning and deduplication
 QUESTION_BYTES = 700  # of training text behind one written question
 CONVERSATION_TOKENS = 250  # prompt with passages, and answer
+ANSWER_SHARE = 0.15  # of a conversation's tokens
 CONVERSATION_WIDTH = 384  # tokens of a padded row, mostly
 SFT_EPOCHS = 3.0  # passes over the written questions, at most
 TIE = 1.005
@@ -167,9 +168,11 @@ def _at_depth(ask: Ask, depth: int) -> Choice:
     config = from_dial(depth, ask.vocab_size, max(ask.context, ask.sft_context))
     gflops, width = ask.machine.gflops, config.hidden_size
     speed = hardware.tokens_per_second(gflops, width, count.flops_per_token(config, ask.context))
-    sft_speed = hardware.tokens_per_second(
-        gflops, width, count.flops_per_token(config, min(ask.sft_context, CONVERSATION_WIDTH))
-    )
+    width_flops = count.flops_per_token(config, min(ask.sft_context, CONVERSATION_WIDTH))
+    unused = (
+        6 * config.vocab_size * config.hidden_size * (1 - ANSWER_SHARE)
+    )  # logits are made for answers only
+    sft_speed = hardware.tokens_per_second(gflops, width, int(width_flops - unused))
     seconds = stages.fixed_seconds(ask.megabytes)
     evaluation = stages.eval_seconds(
         ask.megabytes, ask.heldout_tokens, ask.eval_questions, speed, ask.baselines
@@ -345,7 +348,7 @@ def _quantities(ask: Ask, choice: Choice) -> list[Quantity]:
         Quantity("tokens", tokens, "tokens", "steps * batch_tokens", "derived"),
         Quantity("epochs", tokens / ask.unique_tokens, "", "tokens / unique_tokens", "derived"),
         Quantity("sft_batch_tokens", ask.sft_batch_tokens, "tokens", "sft.batch_tokens", "given"),
-        Quantity("sft_tokens_per_second", choice.sft_speed, "tokens/s", "as above, at 384 tokens a row", "derived"),
+        Quantity("sft_tokens_per_second", choice.sft_speed, "tokens/s", "as above, at 384 tokens a row, logits for the answers only", "derived"),
         chosen("sft_steps", choice.sft_steps, "",
                "25 % of the training time * sft_tokens_per_second / sft_batch_tokens", ask.sft_steps),
         Quantity("sft_tokens", sft_tokens, "tokens", "sft_steps * sft_batch_tokens", "derived"),
