@@ -15,6 +15,8 @@ from ownlm.cli import answer, build, config, doctor, evaluate, inspect, plan, se
 from ownlm.cli.output import err, print_error
 from ownlm.errors import OwnlmError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="ownlm",
     help="Own your language model: from a folder of text to an audited assistant.",
@@ -51,10 +53,11 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted: run the same command again to go on from the last checkpoint")
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         code = 0  # the reader of a pipe has seen enough
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        err.print("interrupted: run the same command again to go on from the last checkpoint")
     sys.exit(code or 0)
 
 
