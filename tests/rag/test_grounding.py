@@ -11,7 +11,16 @@ from texts import document, library, small
 from ownlm.data.synth import questions as synth
 from ownlm.data.synth.sentences import plain
 from ownlm.rag.chunk import passages
-from ownlm.rag.grounding import LONGEST, REFUSAL, GroundedConstraint, citations, claims, joined_exactly
+from ownlm.rag.grounding import (
+    LONGEST,
+    REFUSAL,
+    GroundedConstraint,
+    asks_for_place,
+    citations,
+    claims,
+    joined_exactly,
+)
+from ownlm.records import Passage
 from ownlm.tokenizer import bpe
 
 
@@ -174,3 +183,22 @@ def test_reference_answers_are_claims_of_their_passage(n):
         if not any(f"{question.answer} [1]" == claim.text for p in around for claim in claims([p])):
             missing.append(question.answer)
     assert len(missing) <= 0.02 * len(asked), missing
+
+
+def test_where_questions_get_places_and_others_get_sentences():
+    for question in (
+        "Where is shorten defined?", "Which module has shorten", "in which file is it?", "What module is it in?",
+        "Which of the chapters tells of the band?",
+    ):  # fmt: skip
+        assert asks_for_place(question), question
+    for question in (
+        "What is shorten?",
+        "How do I open a file?",
+        "What does read_file return?",
+        "Who is Irene Adler?",
+    ):
+        assert not asks_for_place(question), question
+    passage = Passage(1, "d", "Teapot", "A teapot pours tea.", "tea.md", "MIT", 0, 19)
+    assert [c.text for c in claims([passage], place=True)] == ["Teapot is in tea.md. [1]"]
+    assert [c.text for c in claims([passage], place=False)] == ["Teapot: A teapot pours tea. [1]"]
+    assert len(claims([passage])) == 2

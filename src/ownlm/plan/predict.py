@@ -3,7 +3,7 @@
 The rule, in order:
 1. The stages around training take what stages.py says. What is left of the budget trains: 75 % pretraining, 25 %
    fine-tuning, each less its start-up.
-2. Depth: for every depth 1..24 that fits the memory, the tokens that fit the time give a loss by law.py; the
+2. Depth: for every depth 3..24 that fits the memory, the tokens that fit the time give a loss by law.py; the
    smallest loss wins, and among depths within 0.5 % of it the smallest model.
 3. Steps = tokens / batch_tokens, at most 16 passes over the text but never fewer than 200 steps for that reason.
 4. Whatever is given explicitly (depth, steps, sft_steps) wins and is marked "override".
@@ -25,6 +25,7 @@ from ownlm.plan.hardware import Machine
 from ownlm.plan.plan import Plan
 from ownlm.plan.quantity import Quantity, human
 
+MIN_DEPTH = 3  # fewer layers cannot look up in a passage what a question names
 MAX_DEPTH = 24
 MAX_EPOCHS = 16.0  # R* of law.py: beyond it a further pass teaches less than 1/e of a fresh one
 NOTICE_EPOCHS = 4.0  # up to here repeated text is nearly as good as fresh (Muennighoff et al. 2023)
@@ -152,7 +153,9 @@ def _choose(ask: Ask) -> Choice:
         _check_memory(ask, choice)
         _check_steps(ask, choice)
         return choice
-    choices = [c for c in (_at_depth(ask, depth) for depth in range(1, MAX_DEPTH + 1)) if _fits(ask, c)]
+    choices = [
+        c for c in (_at_depth(ask, depth) for depth in range(MIN_DEPTH, MAX_DEPTH + 1)) if _fits(ask, c)
+    ]
     enough = [c for c in choices if min(c.steps, c.sft_steps) >= MIN_TRAIN_STEPS or ask.minutes is None]
     if not choices or not enough:
         smallest = _at_depth(ask, 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ownlm.errors import RequestError
 from ownlm.rag.followup import standalone
-from ownlm.rag.grounding import REFUSAL, GroundedConstraint, citations
+from ownlm.rag.grounding import REFUSAL, GroundedConstraint, asks_for_place, citations
 from ownlm.rag.lexical import LexicalIndex
 from ownlm.rag.prompt import prompt_for, worth_reading
 from ownlm.records import Chunk, Generate, Message, Passage, Request, Usage
@@ -73,7 +73,8 @@ class GroundedAnswerer:
         messages, documents = self._prompt(question, found)
         most = request.sampling.max_tokens
         refusal = self.refusal if self.model_refuses else None
-        constraint = GroundedConstraint(self.tokenizer, found.passages, refusal, self.max_claims, most)
+        place = asks_for_place(found.question)
+        constraint = GroundedConstraint(self.tokenizer, found.passages, refusal, self.max_claims, most, place)
         inner = replace(request, messages=messages, documents=documents, constraint=constraint)
         return self._stream(found, constraint, self.generator.generate(inner))
 

@@ -44,18 +44,34 @@ class Claim:
     n: int  # number of the passage, from 1
 
 
-def claims(passages: Sequence[Passage]) -> list[Claim]:
-    """Everything that may be said from these passages, passage 1 first. What two passages say alike, the first says."""
+_PLACE = regex.compile(
+    r"\bwhere\b|\b(?:which|what)\s+(?:\w+\s+){0,2}?(?:module|file|section|chapter|page|document|package|part|place)s?\b",
+    regex.IGNORECASE,
+)
+
+
+def asks_for_place(question: str) -> bool:
+    """Whether a question wants to know where something stands. English; other languages give False."""
+    return _PLACE.search(question) is not None
+
+
+def claims(passages: Sequence[Passage], place: bool | None = None) -> list[Claim]:
+    """Everything that may be said from these passages, passage 1 first. What two passages say alike, the first says.
+
+    place: True offers only where things are, False only what is said there, None both.
+    """
     found: dict[str, Claim] = {}
     for n, passage in enumerate(passages, 1):
-        for words in _statements(passage):
+        for words in _statements(passage, place):
             found.setdefault(words, Claim(f"{words} [{n}]", n))
     return list(found.values())
 
 
-def _statements(passage: Passage) -> list[str]:
+def _statements(passage: Passage, place: bool | None) -> list[str]:
     title = plain(passage.title)
-    found = [says(title, sentence) for sentence in quotable(passage)]
+    found = [] if place else [says(title, sentence) for sentence in quotable(passage)]
+    if place is False and found:
+        return found
     return [*found, is_in(title, plain(passage.source))]
 
 
@@ -114,10 +130,11 @@ class GroundedConstraint:
         refusal: str | None = REFUSAL,
         max_claims: int = 3,
         max_tokens: int | None = None,
+        place: bool | None = None,
     ) -> None:
         """refusal: None takes it off the choices. max_tokens: claims that would not end within so many tokens are not
-        offered, unless none would."""
-        self.claims = claims(passages)
+        offered, unless none would. place: as in `claims`."""
+        self.claims = claims(passages, place)
         self.end = tokenizer.special_id(END)
         self.max_claims, self.max_tokens = max_claims, max_tokens
         self._first, self._later = _Node(), _Node()
