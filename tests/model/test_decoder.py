@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ownlm.engine.cache import BatchView, SlotCache
-from ownlm.model import attention
+from ownlm.model import place
 from ownlm.model.decoder import Decoder
 from ownlm.model.presets import from_dial, tiny
 
@@ -29,7 +29,7 @@ def test_plain_and_flash_attention_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     plain.square().sum().backward()
     gradient = {n: p.grad.clone() for n, p in model.named_parameters()}
     model.zero_grad()
-    monkeypatch.setattr(attention, "PLAIN_MAX_TOKENS", 8)
+    monkeypatch.setattr(place, "PLAIN_MAX_TOKENS", 8)
     flash = model(ids)
     flash.square().sum().backward()
     assert not torch.equal(plain, flash), "the rule did not choose another path"
@@ -47,7 +47,7 @@ def test_cached_rows_of_unequal_length_equal_the_full_forward(seed: int) -> None
     slots = torch.randperm(7, generator=random)[:num_rows].tolist()
     lengths = torch.randint(5, 60, (num_rows,), generator=random).tolist()
     texts = [ids_of(1, n, 512, seed * 10 + i)[0] for i, n in enumerate(lengths)]
-    cache = SlotCache(model.config, 7, 64, torch.float32)
+    cache = SlotCache(model.kv_shape(), 7, 64, torch.float32)
     done, given = [0] * num_rows, [[] for _ in range(num_rows)]
     with torch.inference_mode():
         while any(d < n for d, n in zip(done, lengths, strict=True)):
@@ -87,7 +87,7 @@ def test_bf16_stays_near_float32_and_keeps_exact_rotary_tables() -> None:
     model, ids = Decoder(from_dial(2, 512, 128)), ids_of(1, 100, 512)
     with torch.no_grad():
         expected = model(ids)
-        table = model.rope.cos.clone()
+        table = next(iter(model.ropes.values())).cos.clone()
         model.to(torch.bfloat16)
-        assert model.rope.cos.dtype == torch.float32 and torch.equal(model.rope.cos, table)
+        assert next(iter(model.ropes.values())).cos.dtype == torch.float32 and torch.equal(next(iter(model.ropes.values())).cos, table)
         assert (model(ids).float() - expected).abs().max() < 0.05 * expected.abs().max()

@@ -41,10 +41,10 @@ def stories260k() -> Decoder:
 
     kv_dim = kv * config.head_dim
     state = {"embedding.weight": take(vocab, dim)}
-    parts = {"attention_norm": take(layers, dim)}
-    parts["attention.q"] = halves(take(layers, dim, dim), heads)
-    parts["attention.k"] = halves(take(layers, kv_dim, dim), kv)
-    parts["attention.v"], parts["attention.o"] = take(layers, kv_dim, dim), take(layers, dim, dim)
+    parts = {"mixer_norm": take(layers, dim)}
+    parts["mixer.q"] = halves(take(layers, dim, dim), heads)
+    parts["mixer.k"] = halves(take(layers, kv_dim, dim), kv)
+    parts["mixer.v"], parts["mixer.o"] = take(layers, kv_dim, dim), take(layers, dim, dim)
     parts["feed_forward_norm"] = take(layers, dim)
     parts["feed_forward.gate"], parts["feed_forward.down"] = take(layers, ffn, dim), take(layers, dim, ffn)
     parts["feed_forward.up"] = take(layers, ffn, dim)

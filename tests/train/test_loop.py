@@ -165,14 +165,14 @@ def test_pieces_give_the_gradient_of_the_whole_batch_also_when_their_trained_tok
     for micro in (64, 128, 10_000):
         model, config = world.model(), world.settings(micro_tokens=micro)
         loss = forward_backward(model, batch, prepare(model, config, silent), config)
-        found.append((loss, model.blocks[0].attention.q.weight.grad, model.embedding.weight.grad))
+        found.append((loss, model.blocks[0].mixer.q.weight.grad, model.embedding.weight.grad))
     plain = world.model()
     logits = plain(batch.inputs)
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=-100)
     loss.backward()
     for total, q, embedding in found:
         assert total == pytest.approx(loss.item(), rel=1e-5)
-        torch.testing.assert_close(q, plain.blocks[0].attention.q.weight.grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(q, plain.blocks[0].mixer.q.weight.grad, rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(embedding, plain.embedding.weight.grad, rtol=1e-3, atol=1e-6)
 
 
@@ -199,7 +199,7 @@ def test_divergence_stops_with_the_last_checkpoint_good(tmp_path):
     trained = world.model()
     records = train(trained, world.batches(), world.settings(checkpoint_steps=1), tmp_path, silent)
     next(records)
-    trained.blocks[0].attention.q.weight.data[0, 0] = float("inf")
+    trained.blocks[0].mixer.q.weight.data[0, 0] = float("inf")
     with pytest.raises(UsageError, match="step 2: loss nan"):
         next(records)
     assert checkpoint.newest(tmp_path / "checkpoints", pytest.fail).step == 1

@@ -11,17 +11,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ownlm.model.config import ModelConfig
 
 
 class SlotCache:
     """[layers][S, K, max_context + 1, C] for keys and the same for values, zeroed (masked rows must be finite)."""
 
-    def __init__(self, config: ModelConfig, num_slots: int, max_context: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, kv_shape: tuple[int, int, int], num_slots: int, max_context: int, dtype: torch.dtype
+    ) -> None:
+        """kv_shape: (layers, K, C), as `Decoder.kv_shape` gives it."""
         self.num_slots, self.max_context = num_slots, max_context
-        shape = (num_slots, config.num_kv_heads, max_context + 1, config.head_dim)
-        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_layers)]
-        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(config.num_layers)]
+        num_layers, kv_heads, head_dim = kv_shape
+        shape = (num_slots, kv_heads, max_context + 1, head_dim)
+        self.keys = [torch.zeros(shape, dtype=dtype) for _ in range(num_layers)]
+        self.values = [torch.zeros(shape, dtype=dtype) for _ in range(num_layers)]
         self.num_bytes = sum(t.nbytes for t in self.keys + self.values)
 
     def clear(self, slot: int) -> None:
@@ -63,8 +66,15 @@ class BatchView:
         values.view(-1, width).index_copy_(0, self._place, v.reshape(-1, width))
         return keys[:, :, : self._length][self._slots], values[:, :, : self._length][self._slots]
 
-    def mask(self) -> Tensor | None:
-        return self._mask
+    def mask(self, window: int | None = None) -> Tensor | None:
+        """Slots keep every token; a layer's window only narrows what is seen of them."""
+        if window is None or self._length <= window:
+            return self._mask
+        near = self.positions[:, None, :, None] - torch.arange(self._length) < window  # [B,1,T,L]
+        return near if self._mask is None else self._mask & near
+
+    def keys(self, window: int | None = None) -> Tensor:
+        return torch.arange(self._length)[None]
 
     def _visible(self, starts: list[int], counts: list[int]) -> Tensor | None:
         """True where key position <= query position: bool [B, 1, T, L]; None when all rows see all keys."""

@@ -72,7 +72,7 @@ class Engine:
                              f"{self.max_context:,} > {model.config.max_positions:,}", "choose at most that")  # fmt: skip
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.stop_ids = frozenset(tokenizer.specials.values() if stop_ids is None else stop_ids)
-        self.cache = SlotCache(model.config, max_running, self.max_context, model.embedding.weight.dtype)
+        self.cache = SlotCache(model.kv_shape(), max_running, self.max_context, model.embedding.weight.dtype)
         budget = max_queue_tokens or 8 * max_running * self.max_context
         self.scheduler = Scheduler(max_running, max_queue, budget, prefill_tokens)
         self._forced_runs = forced_runs

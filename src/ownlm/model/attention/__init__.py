@@ -1,0 +1,1 @@
+"""Sequence mixers built on softmax attention, one per file."""
