@@ -80,3 +80,12 @@ def test_nothing_names_its_makers_workplace():
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         assert "/work/" + "main" not in text and "/tmp/" + "setup" not in text, name
+
+
+@pytest.mark.parametrize("name", ["models.md", "tokenizers.md"])
+def test_python_examples_run(name, tmp_path, monkeypatch):
+    """The blocks of one page are one program."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / name).read_text(), re.M | re.S)
+    assert blocks
+    exec(compile("\n".join(blocks), name, "exec"), {"__name__": "example"})

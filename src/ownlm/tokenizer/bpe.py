@@ -151,14 +151,14 @@ def learn_merges(words: Mapping[bytes, int], num_merges: int, min_count: int = 2
         merges.append(pair)
         born = set()
         for index in where.pop(pair):
-            born |= _merge_piece(pieces, index, weights[index], pair, new, counts, where)
+            born |= merge_piece(pieces, index, weights[index], pair, new, counts, where)
         counts.pop(pair, None)
         for other in born:
             heapq.heappush(heap, (-counts[other], other))
     return merges
 
 
-def _merge_piece(
+def merge_piece(
     pieces: list[list[int]], index: int, weight: int, pair: Pair, new: int,
     counts: Counter[Pair], where: defaultdict[Pair, set[int]],
 ) -> set[Pair]:  # fmt: skip

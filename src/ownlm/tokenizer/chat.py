@@ -1,39 +1,38 @@
 """Messages and documents -> ids, through the one chat template of the model folder.
 
-The template is Jinja in an immutable sandbox without loader, imports or attribute walks; its only globals are
-raise_exception, strftime_now and the filter tojson, as in transformers. `{% generation %}` marks what is trained.
+The template is Jinja, rendered in a sandbox (chat_render.py); one that did not come with ownlm in a child process.
 
-Text can never become a control token: before rendering, every character of a message or document that could begin
-or end a special token's name is replaced by an unguessable stand-in; the rendered text is cut at the special tokens
-that are then still there (so the template wrote them), and the stand-ins are put back in the pieces between,
-which are encoded as ordinary text.
+Text can never become a control token: before rendering, every character of a message, document or tool that could begin
+or end a control token's name is replaced by a private character that occurs nowhere in the input; the rendered text is
+cut at the control tokens that are then still there (so the template wrote them), and the characters are put back
+in the pieces between, which are encoded as ordinary text. Control tokens are the special tokens, and those other added
+tokens that the template's source names (some families mark roles with tokens that are not special).
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
+from importlib import resources
 from typing import Any
 
-import jinja2
-import jinja2.exceptions
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
-import regex
-
-from ownlm.errors import ArtifactError, RequestError
+from ownlm.errors import ArtifactError, RequestError, UsageError
 from ownlm.records import Message, Passage
+from ownlm.tokenizer.added import WHITE_SPACE
+from ownlm.tokenizer.chat_child import render_apart
+from ownlm.tokenizer.chat_render import TemplateFault, TemplateRefusal
+from ownlm.tokenizer.chat_render import render as render_here
+from ownlm.tokenizer.pipeline import PipelineTokenizer
 from ownlm.tokenizer.tokenizer import Tokenizer
-from ownlm.tokenizer.vocabulary import BOS, END, PAD
 
 Messages = Sequence[Message | Mapping[str, Any]]
 Documents = Sequence[Passage | Mapping[str, Any]]
+AnyTokenizer = Tokenizer | PipelineTokenizer
+
+FAMILIES = ("chatml", "llama3", "mistral", "mistral_v1", "gemma", "ownlm")
+"""The templates that come with ownlm; `template(name)` is their source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,109 +43,148 @@ class ChatIds:
     trained: list[bool]
 
 
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}...{% endgeneration %}`: puts the two marks of this rendering around the block."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        opening, closing = (
-            jinja2.nodes.Output([jinja2.nodes.Name(name, "load")], lineno=line)
-            for name in ("_trained_from", "_trained_to")
+@lru_cache(maxsize=len(FAMILIES))
+def template(name: str) -> str:
+    """The Jinja source of a family's chat template. Raises UsageError for an unknown name."""
+    if name not in FAMILIES:
+        raise UsageError(
+            "There is no chat template of this name.", f"{name!r}", f"use one of {', '.join(FAMILIES)}"
         )
-        return [opening, jinja2.nodes.Scope(body, lineno=line), closing]
+    folder = resources.files("ownlm.tokenizer") / "chat_templates"
+    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
 
 
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """Jinja's immutable sandbox, but what is unsafe fails at once instead of printing as nothing."""
-
-    def unsafe_undefined(self, obj: Any, attribute: str) -> jinja2.Undefined:
-        raise jinja2.exceptions.SecurityError(f"access to {attribute!r} of {type(obj).__name__} is unsafe")
-
-
-class _TemplateRefusal(Exception):
-    """The template called raise_exception."""
-
-
-def _raise_exception(message: str) -> None:
-    raise _TemplateRefusal(str(message))
+def render(
+    tokenizer: AnyTokenizer,
+    messages: Messages,
+    documents: Documents = (),
+    add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] = (),
+    options: Mapping[str, bool | int | str] | None = None,
+) -> str:
+    """The conversation as text, to look at. Encode with `encode_chat`: this text no longer tells who wrote what."""
+    text, hidden = _rendered(tokenizer, messages, documents, add_generation_prompt, tools, options)
+    return hidden.restore(text.replace(hidden.start, "").replace(hidden.end, ""))
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    """Plain JSON, as transformers renders it (Jinja's own filter escapes for HTML)."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+def encode_chat(
+    tokenizer: AnyTokenizer,
+    messages: Messages,
+    documents: Documents = (),
+    add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] = (),
+    options: Mapping[str, bool | int | str] | None = None,
+) -> ChatIds:
+    """Ids of a conversation; only the template makes control ids.
+
+    tools: JSON schemas of functions, for templates that show them. options: further variables of the template
+    (`enable_thinking`); single values only, and as untrusted as the messages.
+    Raises RequestError (param "messages") when the template refuses, e.g. an unknown role; ArtifactError when the
+    template itself is at fault or late; DataError on a lone surrogate.
+    """
+    text, hidden = _rendered(tokenizer, messages, documents, add_generation_prompt, tools, options)
+    controls = hidden.controls
+    out = ChatIds([], [])
+    run, flips, inside, first = "", [], False, True
+    pending: int | None = None  # the control id before the run
+    for part in (*hidden.cut(text), None):
+        if part is None or part in controls:
+            after = None if part is None else controls[part]
+            _append(tokenizer, _Run(run, (*flips, (None, inside)), pending, after, first, controls), out)
+            first = first and not run and part is None
+            run, flips, pending = "", [], after
+            if after is not None:
+                out.ids.append(after)
+                out.trained.append(inside)
+        elif part in (hidden.start, hidden.end):
+            flips.append((len(run), inside))
+            inside = part == hidden.start
+        else:
+            run += hidden.restore(part)
+    return out
 
 
-@lru_cache(maxsize=8)
-def _compile(source: str) -> jinja2.Template:
-    environment = _Sandbox(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.globals.clear()
-    environment.globals.update(
-        raise_exception=_raise_exception, strftime_now=lambda form: datetime.now().strftime(form),
-        range=jinja2.sandbox.safe_range, namespace=jinja2.utils.Namespace, dict=dict,
-    )  # fmt: skip
-    environment.filters["tojson"] = _tojson
-    environment.filters.pop("attr", None)  # the classic way round a sandbox
-    try:
-        return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise ArtifactError(
-            "The chat template does not parse.", f"chat_template.jinja: {error}", "restore the file"
-        ) from error
-
-
-def _run(source: str, variables: dict[str, Any], unhide: _Hidden) -> str:
-    try:
-        return _compile(source).render(variables)
-    except _TemplateRefusal as error:
-        raise RequestError(
-            "The chat template refuses these messages.", unhide.restore(str(error)), "change them", "messages"
-        ) from None
-    except jinja2.TemplateError as error:
-        raise ArtifactError(
-            "The chat template failed.",
-            f"chat_template.jinja: {unhide.restore(str(error))}",
-            "restore the file",
-        ) from None
-    except Exception as error:  # whatever a foreign template provokes: type errors, recursion, overflow
-        detail = f"chat_template.jinja: {type(error).__name__}: {unhide.restore(str(error))}"
-        raise ArtifactError(
-            "The chat template failed.", detail, "restore the file, or check the messages"
-        ) from None
+def control_tokens(tokenizer: AnyTokenizer) -> dict[str, int]:
+    """Name -> id of every token that only the template may write."""
+    controls = dict(tokenizer.specials)
+    if isinstance(tokenizer, PipelineTokenizer):
+        source = tokenizer.chat_template
+        controls |= {token.content: token.id for token in tokenizer.added if token.content in source}
+    return controls
 
 
 class _Hidden:
-    """Stand-ins, new for each rendering, for the characters that begin or end a special token's name."""
+    """Private characters, absent from all of the input, for those that begin or end a control token's name."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        nonce = secrets.token_hex(16)
-        self._names = tuple(names)
-        edges = sorted({name[0] for name in names} | {name[-1] for name in names})
-        self._table = {ord(edge): f"\ue000{nonce}{n:x}\ue001" for n, edge in enumerate(edges)}
-        self._edges = edges
-        self._stand_in = regex.compile(f"\ue000{nonce}([0-9a-f]+)\ue001")
-        self.start, self.end = f"\ue000{nonce}s\ue001", f"\ue000{nonce}e\ue001"
+    def __init__(self, controls: Mapping[str, int], texts: Iterable[str]) -> None:
+        self.controls = dict(controls)
+        edges = sorted({name[0] for name in controls} | {name[-1] for name in controls})
+        free = _free_letters(texts)
+        try:
+            self.table = {ord(edge): next(free) for edge in edges}
+            self.start, self.end = next(free), next(free)
+        except StopIteration:
+            raise RequestError(
+                "These messages use every private character of Unicode.", "", "send plain text", "messages"
+            ) from None
+        self._edges = {letter: chr(edge) for edge, letter in self.table.items()}
+        escaped = {f"\\u{ord(letter):04x}": edge for letter, edge in self._edges.items() if letter <= "\uffff"}
+        self._edges |= escaped  # of a template that writes JSON in ASCII
+        self._stand_in = _any_of(self._edges)
+        self._marks = _any_of([*controls, self.start, self.end])
 
     def hide(self, value: Any) -> Any:
         """The same JSON-like value with every string made harmless."""
         if isinstance(value, str):
-            return value.translate(self._table)
+            return value.translate(self.table)
         if isinstance(value, Mapping):
             return {self._key(key): self.hide(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.hide(item) for item in value]
-        return value
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        raise RequestError(
+            "A message holds what is no JSON value.", type(value).__name__, "send text and numbers", "messages"
+        )
 
     def _key(self, key: Any) -> Any:
-        """Keys are looked up by the template, so only one that spells a special token is changed."""
-        return self.hide(key) if isinstance(key, str) and any(name in key for name in self._names) else key
+        """Keys are looked up by the template, so only one that could hold a part of a control token is changed."""
+        harmless = isinstance(key, str) and re.fullmatch(r"[\w .$/-]*", key)
+        return key if harmless and not any(name in key for name in self.controls) else self.hide(str(key))
 
     def restore(self, text: str) -> str:
-        return str(self._stand_in.sub(lambda found: self._edges[int(found[1], 16)], text))
+        return self._stand_in.sub(lambda found: self._edges[found[0]], text) if self._edges else text
+
+    def cut(self, text: str) -> list[str]:
+        """The rendered text, cut at control tokens and at the marks of trained stretches."""
+        return [part for part in self._marks.split(text) if part]
+
+
+def _any_of(texts: Collection[str]) -> re.Pattern[str]:
+    return re.compile("(" + "|".join(map(re.escape, sorted(texts, key=len, reverse=True))) + ")")
+
+
+def _free_letters(texts: Iterable[str]) -> Iterator[str]:
+    """Private characters that occur in none of the texts, neither as such nor escaped as in JSON."""
+    everything = "".join(texts)
+    used = set(everything)
+    escapes = {found.lower() for found in re.findall(r"\\u[0-9a-fA-F]{4}", everything)}
+    for low, high in ((0xE000, 0xF900), (0xF0000, 0xFFFFE), (0x100000, 0x10FFFE)):
+        for code in range(low, high):
+            if chr(code) not in used and f"\\u{code:04x}" not in escapes:
+                yield chr(code)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield str(key)
+            yield from _strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _strings(item)
 
 
 def _message(message: Message | Mapping[str, Any]) -> dict[str, Any]:
@@ -162,74 +200,128 @@ def _document(document: Passage | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rendered(
-    tokenizer: Tokenizer, messages: Messages, documents: Documents, prompt: bool
+    tokenizer: AnyTokenizer,
+    messages: Messages,
+    documents: Documents,
+    prompt: bool,
+    tools: Sequence[Mapping[str, Any]],
+    options: Mapping[str, bool | int | str] | None,
 ) -> tuple[str, _Hidden]:
-    hidden = _Hidden(tokenizer.specials)
-    specials = {
-        f"{key}_token": name
-        for key, name in (("bos", BOS), ("eos", END), ("pad", PAD))
-        if name in tokenizer.specials
+    source = tokenizer.chat_template
+    given = {
+        "messages": [_message(message) for message in messages],
+        "documents": [_document(document) for document in documents] or None,
+        "tools": [dict(tool) for tool in tools] or None,
+        **_checked(options or {}),
     }
-    variables = {
-        "messages": hidden.hide([_message(message) for message in messages]),
-        "documents": hidden.hide([_document(document) for document in documents]) or None,
-        "tools": None,
-        "add_generation_prompt": prompt,
-        "_trained_from": hidden.start,
-        "_trained_to": hidden.end,
-        **specials,
-    }
-    return _run(tokenizer.chat_template, variables, hidden), hidden
+    for name in ("documents", "tools"):
+        if given[name] and name not in source:
+            raise RequestError(
+                f"The chat template shows no {name}.", "", "put them into a message, or use another template", name
+            )
+    try:
+        hidden = _Hidden(control_tokens(tokenizer), (source, *_strings(given)))
+        variables = {
+            **hidden.hide(given),
+            "add_generation_prompt": prompt,
+            "_trained_from": hidden.start,
+            "_trained_to": hidden.end,
+            **{f"{role}_token": name for role, name in tokenizer.named.items()},
+        }
+    except RecursionError:
+        raise RequestError(
+            "These messages are nested too deep.", "", "send flatter ones", "messages"
+        ) from None
+    trusted = any(source == template(name) for name in FAMILIES)
+    try:
+        return (render_here if trusted else render_apart)(source, variables, hidden.table), hidden
+    except TemplateRefusal as error:
+        raise RequestError(
+            "The chat template refuses these messages.", hidden.restore(str(error)), "change them", "messages"
+        ) from None
+    except TemplateFault as error:
+        detail = f"chat_template.jinja: {hidden.restore(str(error))}"
+        raise ArtifactError(
+            "The chat template failed.", detail, "restore the file, or check the messages"
+        ) from None
 
 
-def render(
-    tokenizer: Tokenizer, messages: Messages, documents: Documents = (), add_generation_prompt: bool = True
-) -> str:
-    """The conversation as text, to look at. Encode with `encode_chat`: this text no longer tells who wrote what."""
-    text, hidden = _rendered(tokenizer, messages, documents, add_generation_prompt)
-    return hidden.restore(text.replace(hidden.start, "").replace(hidden.end, ""))
+_OWN_NAMES = ("messages", "documents", "tools", "add_generation_prompt")
 
 
-def encode_chat(
-    tokenizer: Tokenizer, messages: Messages, documents: Documents = (), add_generation_prompt: bool = True
-) -> ChatIds:
-    """Ids of a conversation; only the template makes control ids.
-
-    Raises RequestError (param "messages") when the template refuses, e.g. an unknown role; ArtifactError when the
-    template itself is at fault; DataError on a lone surrogate.
-    """
-    text, hidden = _rendered(tokenizer, messages, documents, add_generation_prompt)
-    names = sorted(tokenizer.specials, key=len, reverse=True)
-    marks = "|".join(regex.escape(mark) for mark in (*names, hidden.start, hidden.end))
-    ids: list[int] = []
-    trained: list[bool] = []
-    run, ends, inside = "", [], False  # ordinary text since the last special token; where trained flips in it
-    for part in regex.split(f"({marks})", text):
-        if part in (hidden.start, hidden.end):
-            ends.append((len(run.encode("utf-8", "replace")), inside))
-            inside = part == hidden.start
-        elif part in tokenizer.specials:
-            _append(tokenizer, run, [*ends, (None, inside)], ids, trained)
-            run, ends = "", []
-            ids.append(tokenizer.specials[part])
-            trained.append(inside)
-        else:
-            run += hidden.restore(part)
-    _append(tokenizer, run, [*ends, (None, inside)], ids, trained)
-    return ChatIds(ids, trained)
+def _checked(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in options.items():
+        free = name.isidentifier() and not name.startswith("_") and not name.endswith("_token")
+        if not free or name in _OWN_NAMES or not isinstance(value, bool | int | str):
+            raise RequestError(
+                "This is no option of a chat template.",
+                f"{name[:60]!r} = {str(value)[:60]!r}",
+                "options are true, false, numbers and strings under names of their own",
+                "options",
+            )
+    return options
 
 
-def _append(
-    tokenizer: Tokenizer, text: str, ends: list[tuple[int | None, bool]], ids: list[int], trained: list[bool]
-) -> None:
-    """Encode a run of ordinary text; a token is trained when its first byte lies in a trained stretch.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Ordinary text between two control tokens."""
 
-    ends: (byte offset where a stretch ends or None for the end of the text, is it trained), in order.
-    """
-    at, stretch = 0, 0
-    for id in tokenizer.encode(text) if text else ():
-        while (end := ends[stretch][0]) is not None and at >= end:
-            stretch += 1
-        ids.append(id)
-        trained.append(ends[stretch][1])
+    text: str
+    ends: tuple[tuple[int | None, bool], ...]  # (character where a stretch ends, None: the end; is it trained)
+    before: int | None  # the control ids around it
+    after: int | None
+    first: bool  # nothing stands before it
+    controls: Mapping[str, int]
+
+
+def _append(tokenizer: AnyTokenizer, run: _Run, out: ChatIds) -> None:
+    """Encode a run; a token is trained when it begins in a trained stretch."""
+    if not run.text:
+        return
+    if isinstance(tokenizer, PipelineTokenizer):
+        ids, ends = _pipeline_ids(tokenizer, run)
+    else:
+        ids = tokenizer.encode(run.text)
+        ends = [
+            (_tokens_before(tokenizer, ids, len(run.text[:end].encode("utf-8"))), on)
+            for end, on in run.ends
+            if end is not None
+        ]
+    out.ids.extend(ids)
+    at = 0
+    for end, on in (*ends, (len(ids), run.ends[-1][1])):
+        out.trained.extend([on] * (end - at))
+        at = max(at, end)
+
+
+def _tokens_before(tokenizer: Tokenizer, ids: Sequence[int], end: int) -> int:
+    """How many tokens begin before a byte of the run."""
+    at = 0
+    for count, id in enumerate(ids):
+        if at >= end:
+            return count
         at += len(tokenizer.token_bytes(id))
+    return len(ids)
+
+
+def _pipeline_ids(tokenizer: PipelineTokenizer, run: _Run) -> tuple[list[int], list[tuple[int, bool]]]:
+    """Ids, and (how many tokens begin before the end of a stretch, is it trained).
+
+    What a normalizer does to offsets is not tracked: the tokens of the text up to there are compared with the tokens
+    of the whole, and where they part, one token reaches over the boundary.
+    """
+    text = run.text
+    if run.before is not None and tokenizer.strips(run.before)[1]:
+        text = text.lstrip(WHITE_SPACE)
+    gone = len(run.text) - len(text)
+    if run.after is not None and tokenizer.strips(run.after)[0]:
+        text = text.rstrip(WHITE_SPACE)
+    ids = tokenizer.encode_run(text, run.first, as_text=run.controls)
+    ends = []
+    for end, on in run.ends:
+        if end is None:
+            continue
+        start = tokenizer.encode_run(text[: max(0, end - gone)], run.first, as_text=run.controls)
+        same = next((n for n, pair in enumerate(zip(start, ids, strict=False)) if pair[0] != pair[1]), None)
+        ends.append((min(len(start), len(ids)) if same is None else min(same + 1, len(ids)), on))
+    return ids, ends

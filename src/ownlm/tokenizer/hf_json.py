@@ -7,29 +7,25 @@ a special token that strips its neighbours) is refused by field name, never appr
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from ownlm.errors import ArtifactError
 from ownlm.runtime.files import write_atomic, write_json
+from ownlm.tokenizer.fields import read_object, wrong
+from ownlm.tokenizer.folder import max_length, read_template, roles
 from ownlm.tokenizer.pretokenize import PATTERNS, family_of
 from ownlm.tokenizer.spelling import spell, unspell
 from ownlm.tokenizer.tokenizer import Tokenizer
-from ownlm.tokenizer.vocabulary import BOS, END, PAD, Vocabulary
+from ownlm.tokenizer.vocabulary import Vocabulary
 
-_FIX = "take the file from the folder it was written to, or build the tokenizer again"
 _UNLIMITED = int(1e30)  # what transformers writes for "no limit"
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the four files, each atomically."""
     limit = tokenizer.model_max_length or _UNLIMITED
-    named = {
-        f"{key}_token": name
-        for key, name in (("bos", BOS), ("eos", END), ("pad", PAD))
-        if name in tokenizer.specials
-    }
+    named = {f"{role}_token": name for role, name in tokenizer.named.items()}
     added = _added_tokens(tokenizer.vocabulary)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -91,62 +87,17 @@ def to_json(vocabulary: Vocabulary) -> dict[str, Any]:
 def load(folder: Path) -> Tokenizer:
     """Raises ArtifactError naming file and field."""
     path = folder / "tokenizer.json"
-    vocabulary = from_json(_read(path), path.name)
-    template = folder / "chat_template.jinja"
-    try:
-        source = template.read_text(encoding="utf-8") if template.is_file() else None
-    except ValueError as error:
-        raise ArtifactError("The chat template is not UTF-8 text.", f"{template}: {error}", _FIX) from error
-    limit = None
+    vocabulary = from_json(read_object(path), path.name)
+    source = read_template(folder)
+    limit, named = None, None
     config_path = folder / "tokenizer_config.json"
     if config_path.is_file():
-        limit = _max_length(_read(config_path), config_path.name)
+        config = read_object(config_path)
+        limit, named = max_length(config, config_path.name), roles(config, config_path.name)
     try:
-        return Tokenizer(vocabulary, chat_template=source, model_max_length=limit)
+        return Tokenizer(vocabulary, chat_template=source, model_max_length=limit, named=named or None)
     except ArtifactError as error:
         raise ArtifactError(error.what, f"{path.name}: {error.values}", error.fix) from error
-
-
-def _max_length(config: dict[str, Any], file: str) -> int | None:
-    limit = config.get("model_max_length")
-    if limit is None or (isinstance(limit, int | float) and limit >= 1e29):
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit) or limit < 1:
-        raise _wrong(file, "model_max_length", f"{limit!r}, not a positive number")
-    return int(limit)
-
-
-def _wrong(file: str, field: str, values: str) -> ArtifactError:
-    return ArtifactError(
-        "A tokenizer file is damaged or of a kind that is not supported.", f"{file}: {field}: {values}", _FIX
-    )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object in which no key occurs twice."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(pairs)
-        if len(seen) != len(pairs):
-            names = [key for key, _ in pairs]
-            raise _wrong(
-                path.name, next(key for key in names if names.count(key) > 1)[:60], "key given twice"
-            )
-        return seen
-
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=unique)
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            "This folder holds no tokenizer.",
-            f"{path} is missing",
-            "give the folder that `ownlm build` wrote",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise _wrong(path.name, "whole file", f"not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise _wrong(path.name, "whole file", f"a {type(value).__name__}, not an object")
-    return value
 
 
 def from_json(data: dict[str, Any], file: str = "tokenizer.json") -> Vocabulary:
@@ -161,7 +112,7 @@ def from_json(data: dict[str, Any], file: str = "tokenizer.json") -> Vocabulary:
     )
     for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key) not in (None, ""):
-            raise _wrong(file, f"model.{key}", f"{model[key]!r} is not supported")
+            raise wrong(file, f"model.{key}", f"{model[key]!r} is not supported")
     family = _family(data, file)
     by_id = _ids(model, file)
     specials = _specials(data, file, by_id)
@@ -173,13 +124,13 @@ def _expect(data: dict[str, Any], file: str, prefix: str, wanted: dict[str, Any]
     for key, value in wanted.items():
         found = data.get(key, None if key == "type" else value)
         if found != value or type(found) is not type(value):
-            raise _wrong(file, prefix + key, f"{str(found)[:80]!r} is not supported, only {value!r}")
+            raise wrong(file, prefix + key, f"{str(found)[:80]!r} is not supported, only {value!r}")
 
 
 def _object(data: dict[str, Any], file: str, key: str) -> dict[str, Any]:
     value = data.get(key)
     if not isinstance(value, dict):
-        raise _wrong(file, key, "missing or not an object")
+        raise wrong(file, key, "missing or not an object")
     return value
 
 
@@ -187,7 +138,7 @@ def _family(data: dict[str, Any], file: str) -> str:
     steps = _object(data, file, "pre_tokenizer").get("pretokenizers")
     field = "pre_tokenizer.pretokenizers"
     if not isinstance(steps, list) or len(steps) != 2 or not all(isinstance(step, dict) for step in steps):
-        raise _wrong(file, field, "not the two steps Split and ByteLevel")
+        raise wrong(file, field, "not the two steps Split and ByteLevel")
     split, byte_level = steps
     _expect(split, file, f"{field}[0].", {"type": "Split", "behavior": "Isolated", "invert": False})
     _expect(
@@ -197,7 +148,7 @@ def _family(data: dict[str, Any], file: str) -> str:
     pattern = pattern.get("Regex") if isinstance(pattern, dict) else None
     family = family_of(pattern) if isinstance(pattern, str) else None
     if family is None:
-        raise _wrong(
+        raise wrong(
             file,
             f"{field}[0].pattern.Regex",
             f"{str(pattern)[:80]!r} is none of the known patterns ({', '.join(PATTERNS)})",
@@ -209,9 +160,9 @@ def _ids(model: dict[str, Any], file: str) -> dict[int, str]:
     by_id: dict[int, str] = {}
     for text, id in _object(model, file, "vocab").items():
         if type(id) is not int or id < 0:
-            raise _wrong(file, "model.vocab", f"token {text[:40]!r} has the id {id!r}")
+            raise wrong(file, "model.vocab", f"token {text[:40]!r} has the id {id!r}")
         if id in by_id:
-            raise _wrong(file, "model.vocab", f"id {id} belongs to both {by_id[id][:40]!r} and {text[:40]!r}")
+            raise wrong(file, "model.vocab", f"id {id} belongs to both {by_id[id][:40]!r} and {text[:40]!r}")
         by_id[id] = text
     return by_id
 
@@ -219,13 +170,13 @@ def _ids(model: dict[str, Any], file: str) -> dict[int, str]:
 def _specials(data: dict[str, Any], file: str, by_id: dict[int, str]) -> dict[str, int]:
     rows = data.get("added_tokens", [])
     if not isinstance(rows, list):
-        raise _wrong(file, "added_tokens", "not a list")
+        raise wrong(file, "added_tokens", "not a list")
     ids = {text: id for id, text in by_id.items()}
     names: dict[str, int] = {}
     for n, row in enumerate(rows):
         field = f"added_tokens[{n}]"
         if not isinstance(row, dict) or not isinstance(row.get("content"), str) or not row["content"]:
-            raise _wrong(file, f"{field}.content", "missing or empty")
+            raise wrong(file, f"{field}.content", "missing or empty")
         _expect(
             row,
             file,
@@ -234,9 +185,9 @@ def _specials(data: dict[str, Any], file: str, by_id: dict[int, str]) -> dict[st
         )
         name, id = row["content"], row.get("id")
         if type(id) is not int or id < 0:
-            raise _wrong(file, f"{field}.id", f"{id!r}")
+            raise wrong(file, f"{field}.id", f"{id!r}")
         if name in names or id in names.values() or by_id.get(id, name) != name or ids.get(name, id) != id:
-            raise _wrong(file, f"{field}.id", f"{name[:40]!r} = {id} clashes with another token")
+            raise wrong(file, f"{field}.id", f"{name[:40]!r} = {id} clashes with another token")
         names[name] = id
     return dict(sorted(names.items(), key=lambda item: item[1]))
 
@@ -251,13 +202,13 @@ def _tokens(by_id: dict[int, str], specials: dict[str, int], file: str) -> tuple
             try:
                 tokens.append(special[id].encode("utf-8"))
             except UnicodeEncodeError as error:
-                raise _wrong(file, "added_tokens", f"id {id}: half a surrogate pair in the name") from error
+                raise wrong(file, "added_tokens", f"id {id}: half a surrogate pair in the name") from error
             continue
         if id not in by_id:
-            raise _wrong(file, "model.vocab", f"no token has the id {id}, although there are {total} tokens")
+            raise wrong(file, "model.vocab", f"no token has the id {id}, although there are {total} tokens")
         token = unspell(by_id[id])
         if not token:
-            raise _wrong(file, "model.vocab", f"token {by_id[id][:40]!r} is not spelled in byte letters")
+            raise wrong(file, "model.vocab", f"token {by_id[id][:40]!r} is not spelled in byte letters")
         tokens.append(token)
     return tuple(tokens)
 
@@ -267,19 +218,19 @@ def _merges(
 ) -> tuple[tuple[int, int], ...]:
     rows = model.get("merges")
     if not isinstance(rows, list):
-        raise _wrong(file, "model.merges", "missing or not a list")
+        raise wrong(file, "model.merges", "missing or not a list")
     special = set(specials.values())
     ids = {spell(token): id for id, token in enumerate(tokens) if id not in special}
     merges: dict[tuple[int, int], None] = {}
     for n, row in enumerate(rows):
         parts = row.split(" ") if isinstance(row, str) else row
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-            raise _wrong(file, f"model.merges[{n}]", "not a pair of tokens")
+            raise wrong(file, f"model.merges[{n}]", "not a pair of tokens")
         for part in parts:
             if part not in ids:
-                raise _wrong(file, f"model.merges[{n}]", f"{part[:40]!r} is not in model.vocab")
+                raise wrong(file, f"model.merges[{n}]", f"{part[:40]!r} is not in model.vocab")
         pair = (ids[parts[0]], ids[parts[1]])
         if pair in merges:
-            raise _wrong(file, f"model.merges[{n}]", f"{parts!r} occurs twice")
+            raise wrong(file, f"model.merges[{n}]", f"{parts!r} occurs twice")
         merges[pair] = None
     return tuple(merges)

@@ -70,7 +70,7 @@ def class_table() -> np.ndarray:
 
 
 @cache
-def _stand_ins() -> tuple[frozenset[str], dict[int, str]]:
+def stand_ins() -> tuple[frozenset[str], dict[int, str]]:
     """Characters that the installed `regex` classes differently from Unicode 16 -> one of the pinned class."""
     everything = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
     installed = np.zeros(0x110000, dtype=np.uint8)
@@ -94,8 +94,8 @@ def split(text: str, family: str) -> Iterator[str]:
     """The pieces of a text, in order; joined they are the text. Raises UsageError for an unknown family."""
     pattern = _compiled(family)
     if not text.isascii():
-        different, stand_ins = _stand_ins()
+        different, table = stand_ins()
         if not different.isdisjoint(text):
-            replaced = text.translate(stand_ins)  # one character for one: offsets stay
+            replaced = text.translate(table)  # one character for one: offsets stay
             return (text[found.start() : found.end()] for found in pattern.finditer(replaced))
     return (found[0] for found in pattern.finditer(text))

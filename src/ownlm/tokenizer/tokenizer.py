@@ -6,7 +6,7 @@ template (chat.py) put control ids into a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -16,7 +16,7 @@ import numpy as np
 
 from ownlm.errors import DataError, UsageError
 from ownlm.tokenizer.encoder import Encoder, make_encoder
-from ownlm.tokenizer.vocabulary import Vocabulary
+from ownlm.tokenizer.vocabulary import BOS, END, PAD, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,12 @@ class Tokenizer:
         chat_template: str | None = None,
         model_max_length: int | None = None,
         training: Training | None = None,
+        named: Mapping[str, str] | None = None,
     ) -> None:
-        """chat_template: Jinja source; None takes the one that comes with ownlm. model_max_length: in tokens."""
+        """chat_template: Jinja source; None takes the one that comes with ownlm. model_max_length: in tokens.
+
+        named: role ("bos", "eos", "pad") -> special token; None: those that ownlm's vocabularies give these roles.
+        """
         self.vocabulary = vocabulary
         self.chat_template = default_chat_template() if chat_template is None else chat_template
         self.model_max_length = model_max_length
@@ -58,6 +62,8 @@ class Tokenizer:
         self.vocab_size = len(vocabulary.tokens)
         self.family = vocabulary.family
         self.specials = dict(vocabulary.specials)
+        ours = {"bos": BOS, "eos": END, "pad": PAD} if named is None else named
+        self.named = {role: name for role, name in ours.items() if name in self.specials}
         self._encoder: Encoder = make_encoder(
             vocabulary.family, vocabulary.byte_ids(), vocabulary.merge_table(), self.vocab_size
         )
@@ -123,4 +129,4 @@ class Tokenizer:
 
 def default_chat_template() -> str:
     """The template that comes with ownlm; `save` copies it, and from then on the folder's copy is the one used."""
-    return (resources.files("ownlm.tokenizer") / "chat_template.jinja").read_text(encoding="utf-8")
+    return (resources.files("ownlm.tokenizer") / "chat_templates" / "ownlm.jinja").read_text(encoding="utf-8")

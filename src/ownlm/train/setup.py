@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ownlm.errors import UsageError
 from ownlm.runtime import hardware
 from ownlm.train import allocator, compile, optimizers, peak, precision
 from ownlm.train.config import TrainConfig
@@ -39,6 +40,12 @@ class Setup:
 
 def prepare(model: nn.Module, config: TrainConfig, notice: Callable[[str], None]) -> Setup:
     """Settle everything and tell it through `notice`. Sets the process's thread count and malloc's thresholds."""
+    if getattr(getattr(model, "architecture", None), "logit_softcap", None) is not None:
+        raise UsageError(
+            "The fused loss of training does not know capped logits.",
+            f"logit_softcap = {model.architecture.logit_softcap}",  # type: ignore[union-attr]
+            "train an architecture without logit_softcap",
+        )
     device = next(model.parameters()).device
     threads = config.threads or hardware.facts().cores
     torch.set_num_threads(threads)

@@ -1,0 +1,166 @@
+"""Time and memory against length: one layer of each recurrent mixer, with full attention beside them.
+
+    python bench/model_scaling.py --out bench/results/model-scaling-$(date +%F).json [--plot scaling.png]
+                                  [--lengths 256 ... 8192] [--only NAME ...] [--threads 1]
+
+Width 256, 4 heads of 64, float32, one text, forward without gradients through a DecodeCache. One JSON line per mixer
+and length: seconds (fastest of --runs), peak_mb (what the process grew by above its size before, Linux only: VmHWM of
+/proc/self/status, reset before each run), cache_bytes (what is kept to go on from there) and, last, one line per mixer
+with the slope of log time over log length between the two longest texts: 1 is linear, 2 quadratic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ownlm.model.architecture import Architecture
+from ownlm.model.attention.grouped import GroupedQuery
+from ownlm.model.blocks import Layer, MixerSpec
+from ownlm.model.decoder import Decoder
+from ownlm.model.position import Rope
+from ownlm.model.recurrent.delta_net import DeltaNet
+from ownlm.model.recurrent.gated_delta_net import GatedDeltaNet
+from ownlm.model.recurrent.infini_attention import InfiniAttention
+from ownlm.model.recurrent.linear_attention import LinearAttention
+from ownlm.model.recurrent.neural_memory import NeuralMemory
+from ownlm.model.recurrent.retnet import Retention
+from ownlm.model.recurrent.rwkv import TimeMix
+from ownlm.model.recurrent.rwkv7 import GooseTimeMix
+from ownlm.model.recurrent.rwkv_matrix import MatrixTimeMix
+from ownlm.model.recurrent.test_time_training import TestTimeTraining
+
+WIDTH, HEADS, HEAD = 256, 4, 64
+MIXERS: dict[str, MixerSpec] = {
+    "full attention": GroupedQuery(HEADS, HEADS, HEAD, rope=Rope()),
+    # A cap on the scores makes them be formed: attention as it is written, T x T numbers per head.
+    "full attention, scores formed": GroupedQuery(HEADS, HEADS, HEAD, rope=Rope(), softcap=50.0),
+    "sliding window 256": GroupedQuery(HEADS, HEADS, HEAD, rope=Rope(), window=256),
+    "linear attention": LinearAttention(HEADS, HEAD),
+    "retention": Retention(HEADS, HEAD),
+    "DeltaNet": DeltaNet(HEADS, HEAD),
+    "gated DeltaNet": GatedDeltaNet(HEADS, HEAD),
+    "Infini-attention 256": InfiniAttention(HEADS, HEAD, segment=256),
+    "neural memory": NeuralMemory(HEADS, HEAD, chunk=64),
+    "neural memory, two layers": NeuralMemory(HEADS, HEAD, hidden=128, chunk=64),
+    "TTT-Linear": TestTimeTraining(HEADS, HEAD, chunk=16),
+    "RWKV-4": TimeMix(WIDTH),
+    "RWKV-6": MatrixTimeMix(HEADS, HEAD),
+    "RWKV-7": GooseTimeMix(HEADS, HEAD),
+}
+BUDGET_BYTES = 1 << 30
+"""Lengths at which the scores alone would take more are left out, and said to be."""
+
+
+def status(key: str) -> int | None:
+    """Bytes of a line of /proc/self/status; None where there is none."""
+    path = Path("/proc/self/status")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def peak_of(work: Any) -> tuple[float, float | None]:
+    """(seconds, MB that the process grew by at most) of one call."""
+    before = status("VmRSS")
+    if before is not None:
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from the present size
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    highest = status("VmHWM")
+    return seconds, None if before is None or highest is None else max(0, highest - before) / 1e6
+
+
+def measured(name: str, spec: MixerSpec, lengths: list[int], runs: int) -> list[dict[str, Any]]:
+    model = Decoder(Architecture(64, WIDTH, (Layer(spec),), max(lengths))).eval()
+    lines: list[dict[str, Any]] = []
+    for length in lengths:
+        line: dict[str, Any] = {"bench": "model scaling", "mixer": name, "length": length}
+        formed = getattr(spec, "softcap", None) or getattr(spec, "window", None)
+        if formed and 4 * HEADS * length**2 > BUDGET_BYTES:
+            lines.append(line | {"left_out": f"the scores alone take more than {BUDGET_BYTES >> 20} MiB"})
+            continue
+        ids = torch.randint(0, 64, (1, length), generator=torch.Generator().manual_seed(0))
+        found, caches = [], []
+        for _ in range(runs):
+            caches = [model.new_cache()]
+            with torch.no_grad():
+                found.append(peak_of(lambda ids=ids, caches=caches: model.hidden(ids, caches[0])))
+        peaks = [peak for _, peak in found if peak is not None]
+        line |= {
+            "seconds": round(min(seconds for seconds, _ in found), 5),
+            "peak_mb": round(max(peaks), 1) if peaks else None,
+            "cache_bytes": caches[0].num_bytes,
+        }
+        lines.append(line)
+        print(json.dumps(line), flush=True)
+    return lines
+
+
+def slope(lines: list[dict[str, Any]], key: str) -> float | None:
+    """Of log(value) over log(length) between the two longest texts that were measured."""
+    points = [(line["length"], line[key]) for line in lines if line.get(key)][-2:]
+    if len(points) < 2:
+        return None
+    (a, x), (b, y) = points
+    return round(math.log(y / x) / math.log(b / a), 2)
+
+
+def plot(lines: list[dict[str, Any]], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        sys.exit("--plot needs matplotlib: pip install matplotlib")
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    for axes, key in zip(figure.subplots(1, 3), ("seconds", "peak_mb", "cache_bytes"), strict=True):
+        for n, name in enumerate(dict.fromkeys(line["mixer"] for line in lines)):
+            points = [
+                (p["length"], p[key]) for p in lines if p["mixer"] == name and p.get("length") and p.get(key)
+            ]
+            style = "--" if n >= 10 else "-"
+            if points:
+                axes.loglog(*zip(*points, strict=True), style, marker="o", markersize=3, label=name, base=2)
+        axes.set(xlabel="tokens", title=key.replace("_", " "))
+        axes.grid(alpha=0.3)
+    figure.axes[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lengths", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192])
+    parser.add_argument("--only", nargs="+", choices=MIXERS, default=list(MIXERS))
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="also write the lines there, as a JSON list")
+    parser.add_argument("--plot", type=Path, help="draw them there, as PNG, SVG or PDF")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    lines: list[dict[str, Any]] = [{"bench": "model scaling", "date": date, "width": WIDTH, "heads": HEADS, "threads": options.threads, "torch": torch.__version__}]  # fmt: skip
+    for name in options.only:
+        found = measured(name, MIXERS[name], sorted(options.lengths), options.runs)
+        summary = {"bench": "model scaling", "mixer": name, "time_slope": slope(found, "seconds"),
+                   "memory_slope": slope(found, "peak_mb"), "cache_slope": slope(found, "cache_bytes")}  # fmt: skip
+        print(json.dumps(summary), flush=True)
+        lines += [*found, summary]
+    if options.out:
+        options.out.write_text("[\n" + ",\n".join(map(json.dumps, lines)) + "\n]\n", "utf-8")
+    if options.plot:
+        plot(lines[1:], options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Optional libraries of the runtime, one per file."""

@@ -1,0 +1,1 @@
+"""Vocabularies of other tools, read into ours."""
