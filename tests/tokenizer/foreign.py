@@ -22,14 +22,19 @@ def trained(kind: str, texts: Iterable[str], vocab_size: int = 600) -> dict[str,
     n, p, d = normalizers, pre_tokenizers, decoders
     specials = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"]
     bert = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    quiet: dict[str, Any] = {"show_progress": False, "vocab_size": vocab_size if kind not in ("xlmr", "t5", "albert") else 4000}
+    quiet: dict[str, Any] = {
+        "show_progress": False,
+        "vocab_size": vocab_size if kind not in ("xlmr", "t5", "albert") else 4000,
+    }
 
     def byte_level(family: str, **model: Any) -> Any:
         t = tokenizers.Tokenizer(models.BPE(**model))
         split = p.Split(tokenizers.Regex(PATTERNS[family]), "isolated")
         t.pre_tokenizer = p.Sequence([split, p.ByteLevel(add_prefix_space=False, use_regex=False)])
         t.decoder = d.ByteLevel()
-        trainer = trainers.BpeTrainer(initial_alphabet=p.ByteLevel.alphabet(), special_tokens=["<|a|>", "<|b|>"], **quiet)
+        trainer = trainers.BpeTrainer(
+            initial_alphabet=p.ByteLevel.alphabet(), special_tokens=["<|a|>", "<|b|>"], **quiet
+        )
         t.train_from_iterator(texts, trainer)
         return t
 
@@ -39,7 +44,9 @@ def trained(kind: str, texts: Iterable[str], vocab_size: int = 600) -> dict[str,
         if pre is not None:
             t.pre_tokenizer = pre
         byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-        t.train_from_iterator(texts, trainers.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>", *byte_tokens], **quiet))
+        t.train_from_iterator(
+            texts, trainers.BpeTrainer(special_tokens=["<unk>", "<s>", "</s>", *byte_tokens], **quiet)
+        )
         raw = json.loads(t.to_str())
         raw["added_tokens"] = raw["added_tokens"][:3]  # byte tokens are no added tokens in published files
         return raw
@@ -48,20 +55,29 @@ def trained(kind: str, texts: Iterable[str], vocab_size: int = 600) -> dict[str,
         t = tokenizers.Tokenizer(models.BPE())
         t.pre_tokenizer = p.ByteLevel(add_prefix_space=kind != "gpt2")
         t.decoder, t.post_processor = d.ByteLevel(), processors.ByteLevel(trim_offsets=False)
-        trainer = trainers.BpeTrainer(initial_alphabet=p.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"], **quiet)
+        trainer = trainers.BpeTrainer(
+            initial_alphabet=p.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"], **quiet
+        )
         t.train_from_iterator(texts, trainer)
     elif kind == "llama3":
         t = byte_level("llama3", ignore_merges=True)
         t.post_processor = processors.Sequence(
             [
                 processors.ByteLevel(),
-                processors.TemplateProcessing("<|a|> $A", "<|a|> $A <|a|>:1 $B:1", special_tokens=[("<|a|>", 0)]),
+                processors.TemplateProcessing(
+                    "<|a|> $A", "<|a|> $A <|a|>:1 $B:1", special_tokens=[("<|a|>", 0)]
+                ),
             ]
         )
     elif kind == "qwen2":
         t = byte_level("qwen2")
         t.normalizer = n.NFC()
-        t.add_tokens([tokenizers.AddedToken("<tool>", normalized=False), tokenizers.AddedToken("<think>", normalized=False)])
+        t.add_tokens(
+            [
+                tokenizers.AddedToken("<tool>", normalized=False),
+                tokenizers.AddedToken("<think>", normalized=False),
+            ]
+        )
         t.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     elif kind.startswith("bert"):
         t = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -97,7 +113,9 @@ def trained(kind: str, texts: Iterable[str], vocab_size: int = 600) -> dict[str,
         replace = n.Replace(tokenizers.Regex(" {2,}"), " ")
         t.normalizer = {
             "xlmr": n.Sequence([n.Nmt(), n.NFKC(), replace]),
-            "t5": n.Sequence([n.NFKC(), n.Strip(left=False, right=True), n.Replace(tokenizers.Regex(" {2,}"), "▁")]),
+            "t5": n.Sequence(
+                [n.NFKC(), n.Strip(left=False, right=True), n.Replace(tokenizers.Regex(" {2,}"), "▁")]
+            ),
             "albert": n.Sequence([n.Replace("``", '"'), n.NFKD(), n.StripAccents(), n.Lowercase(), replace]),
         }[kind]
         metaspace = p.Metaspace("▁", prepend_scheme="first" if kind == "t5" else "always")
@@ -114,10 +132,14 @@ def trained(kind: str, texts: Iterable[str], vocab_size: int = 600) -> dict[str,
         t = tokenizers.Tokenizer(models.WordLevel(unk_token="<unk>"))
         t.pre_tokenizer = p.Sequence([p.Whitespace(), p.Digits(individual_digits=True), p.Punctuation()])
         t.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=specials, **quiet))
-        t.add_tokens([tokenizers.AddedToken("the", single_word=True), tokenizers.AddedToken("é!", rstrip=True)])
+        t.add_tokens(
+            [tokenizers.AddedToken("the", single_word=True), tokenizers.AddedToken("é!", rstrip=True)]
+        )
     elif kind == "no_pre_tokenizer":
         t = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-        t.train_from_iterator([text[:300] for text in texts], trainers.BpeTrainer(special_tokens=specials, **quiet))
+        t.train_from_iterator(
+            [text[:300] for text in texts], trainers.BpeTrainer(special_tokens=specials, **quiet)
+        )
         t.decoder = d.Fuse()
     else:
         raise ValueError(kind)

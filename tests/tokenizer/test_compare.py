@@ -20,6 +20,9 @@ class Letters:
     def decode(self, ids: list[int]) -> str:
         return "".join(map(chr, ids))
 
+    def token_bytes(self, id: int) -> bytes:
+        return chr(id).encode()
+
 
 def test_figures_are_what_they_say() -> None:
     found = compare({"letters": Letters()}, {"en": "two Words", "zh": "語言模型"}, {"number": "12"})

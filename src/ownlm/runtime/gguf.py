@@ -42,7 +42,9 @@ _BOOL, _STRING, _ARRAY = 7, 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    shape: tuple[int, ...]  # row-major, as NumPy and PyTorch count: the last dimension lies next to each other
+    shape: tuple[
+        int, ...
+    ]  # row-major, as NumPy and PyTorch count: the last dimension lies next to each other
     ggml_type: int  # key of GGML_TYPES
     offset: int  # bytes from the beginning of the file
     num_bytes: int
@@ -74,7 +76,9 @@ _FIX = "take the file from where it came from again; ownlm reads little-endian G
 
 
 def _wrong(file: str, field: str, values: str) -> ArtifactError:
-    return ArtifactError("A GGUF file is damaged or of a kind that is not supported.", f"{file}: {field}: {values}", _FIX)
+    return ArtifactError(
+        "A GGUF file is damaged or of a kind that is not supported.", f"{file}: {field}: {values}", _FIX
+    )
 
 
 class _Reader:
@@ -123,7 +127,9 @@ class _Reader:
             metadata[key] = self.value(self.number("<I", key), key)
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 8 <= alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-            raise self.wrong("general.alignment", f"{str(alignment)[:40]} is no power of two from 8 to {MAX_ALIGNMENT}")
+            raise self.wrong(
+                "general.alignment", f"{str(alignment)[:40]} is no power of two from 8 to {MAX_ALIGNMENT}"
+            )
         described = [self.tensor(n) for n in range(num_tensors)]
         start = -(-self.at // alignment) * alignment
         return Header(version, metadata, self.placed(described, start, alignment), start, alignment)
@@ -199,7 +205,8 @@ class _Reader:
                 raise self.wrong(name or "tensor name", "empty or given twice")
             if offset != expected or start + offset + num_bytes > self.size:
                 raise self.wrong(
-                    name, f"{num_bytes} bytes at {offset}; {expected} is free, the file has {max(0, self.size - start)}"
+                    name,
+                    f"{num_bytes} bytes at {offset}; {expected} is free, the file has {max(0, self.size - start)}",
                 )
             tensors[name] = TensorInfo(shape, kind, start + offset, num_bytes)
             expected = -(-(offset + num_bytes) // alignment) * alignment

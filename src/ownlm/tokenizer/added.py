@@ -17,7 +17,9 @@ import regex
 from ownlm.tokenizer.fields import Fields, wrong
 
 _WORD = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]")
-WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,9 @@ class AddedVocabulary:
         self._normal = Finder(normal, spelled)
         self._normalize = normalize
 
-    def parts(self, text: str, parse_special: bool, as_text: Collection[str]) -> list[tuple[str, int | None, bool]]:
+    def parts(
+        self, text: str, parse_special: bool, as_text: Collection[str]
+    ) -> list[tuple[str, int | None, bool]]:
         """(normalised text, None or the id of a token found, does it begin at the first character of `text`)."""
 
         def is_text(token: AddedToken) -> bool:

@@ -11,8 +11,13 @@ from ownlm.tokenizer.added import AddedToken
 from ownlm.tokenizer.encoder import Encoder, make_encoder
 from ownlm.tokenizer.fields import wrong
 from ownlm.tokenizer.pretokenize import family_of, split
-from ownlm.tokenizer.spelling import spell, unspell
+from ownlm.tokenizer.spelling import unspell
 from ownlm.tokenizer.vocabulary import Vocabulary
+
+MODEL_FIELDS = {
+    "type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
+    "byte_fallback", "ignore_merges",
+}  # fmt: skip
 
 
 class FastEncoder:
@@ -30,7 +35,7 @@ def fast_encoder(
 ) -> FastEncoder | None:
     """None where the pipeline is of another kind; the general path then gives the same ids, slower."""
     model, pre = raw["model"], raw.get("pre_tokenizer")
-    known = _pre_family(pre)
+    known = _pre_family(pre) if set(model) <= MODEL_FIELDS and _flags_fit(model) else None
     plain = (
         model.get("type", "BPE") == "BPE" and "merges" in model and not model.get("dropout")
         and not model.get("continuing_subword_prefix") and not model.get("end_of_word_suffix")
@@ -59,6 +64,15 @@ def fast_encoder(
     return FastEncoder(family, prefix, encoder)
 
 
+def _flags_fit(model: Mapping[str, Any]) -> bool:
+    """Whether the options have the types they should; the general path names the one that has not."""
+    flags = all(type(model.get(key, False)) is bool for key in ("fuse_unk", "byte_fallback", "ignore_merges"))
+    texts = ("unk_token", "continuing_subword_prefix", "end_of_word_suffix")
+    unknown = model.get("unk_token")
+    known = unknown is None or (isinstance(unknown, str) and unknown in model["vocab"])
+    return flags and known and all(model.get(key) is None or isinstance(model[key], str) for key in texts)
+
+
 def _pre_family(pre: Any) -> tuple[str, bool] | None:
     """(family, is a space put first) of the two forms that byte-level files use."""
     if not isinstance(pre, dict):
@@ -69,6 +83,8 @@ def _pre_family(pre: Any) -> tuple[str, bool] | None:
     if pre.get("type") != "Sequence" or not isinstance(steps, list) or len(steps) != 2:
         return None
     first, second = steps
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return None
     pattern = first.get("pattern")
     source = pattern.get("Regex") if isinstance(pattern, dict) else None
     family = family_of(source) if isinstance(source, str) else None
@@ -120,9 +136,3 @@ def merges_reach_all(encoder: Encoder, vocabulary: Vocabulary) -> bool:
         if not np.array_equal(got, [id]) and len(list(split(text, vocabulary.family))) == 1:
             return False
     return True
-
-
-def spelled_vocabulary(vocabulary: Vocabulary) -> list[str]:
-    """Every token as tokenizer.json spells it (special tokens by name)."""
-    names = {id: name for name, id in vocabulary.specials.items()}
-    return [names.get(id) or spell(token) for id, token in enumerate(vocabulary.tokens)]

@@ -19,9 +19,13 @@ class Characters:
     def __init__(self, vocab: Sequence[str], unknown: str = "error", unk_token: str = "<unk>") -> None:
         """vocab: id -> one character, except `unk_token`, which is there exactly when unknown="unknown"."""
         if unknown not in POLICIES:
-            raise UsageError("Unknown rule for new characters.", f"{unknown!r}", f"use {' or '.join(POLICIES)}")
+            raise UsageError(
+                "Unknown rule for new characters.", f"{unknown!r}", f"use {' or '.join(POLICIES)}"
+            )
         if (unk_token in vocab) != (unknown == "unknown"):
-            raise UsageError("The unknown token belongs to the rule 'unknown' and to no other.", f"{unknown!r}")
+            raise UsageError(
+                "The unknown token belongs to the rule 'unknown' and to no other.", f"{unknown!r}"
+            )
         self.vocab, self.unknown, self.unk_token = list(vocab), unknown, unk_token
         self.num_unknown = 0  # characters encoded as the unknown token so far
         self._ids = index(self.vocab)

@@ -14,7 +14,10 @@ from ownlm.errors import ArtifactError
 from ownlm.tokenizer.fields import FIX
 
 _LONGEST_KEY = 256  # bytes; the longest of the public rules has 18
-_MOST_NODES = 1 << 20  # equal endings share units, so there may be more nodes than units; nfkc has 60,000
+_MOST_NODES = (
+    1 << 19
+)  # equal endings share units, so there may be more nodes than units; nmt_nfkc_cf has 10^5
+_ROWS = 1 << 12  # open nodes looked at in one vector operation: bounds the memory
 
 
 class Charsmap:
@@ -84,6 +87,17 @@ def _offsets(units: np.ndarray) -> np.ndarray:
     return (units >> 10) << ((units & (1 << 9)) >> 6)
 
 
+def _children(
+    units: np.ndarray, bases: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row of the open node, column of the label, unit) of each child."""
+    at = bases[:, None] ^ labels[None, :]  # [nodes, 255]
+    inside = at < len(units)
+    unit = units[np.where(inside, at, 0)]
+    rows, columns = np.nonzero(inside & ((unit & 0x800000FF) == labels[None, :]))
+    return rows, columns, at[rows, columns]
+
+
 def _keys(units: np.ndarray, where: str) -> list[tuple[bytes, int]]:
     """All (key, value) of a double array, breadth first; a loop shows as a key that gets too long or too many nodes."""
     labels = np.arange(1, 256, dtype=np.int64)
@@ -94,14 +108,12 @@ def _keys(units: np.ndarray, where: str) -> list[tuple[bytes, int]]:
     for _ in range(_LONGEST_KEY):
         if not prefixes:
             return found
-        at = bases[:, None] ^ labels[None, :]  # [nodes, 255]
-        inside = at < len(units)
-        unit = units[np.where(inside, at, 0)]
-        rows, columns = np.nonzero(inside & ((unit & 0x800000FF) == labels[None, :]))
+        parts = [_children(units, bases[low : low + _ROWS], labels) for low in range(0, len(bases), _ROWS)]
+        rows = np.concatenate([part[0] + n * _ROWS for n, part in enumerate(parts)])
+        columns, nodes = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
         seen += len(rows)
         if seen > _MOST_NODES:
             raise _wrong(where, f"more than {_MOST_NODES} nodes in a trie of {len(units)} units: it loops")
-        nodes = at[rows, columns]
         bases = nodes ^ _offsets(units[nodes])
         prefixes = [
             prefixes[row] + bytes([column + 1])

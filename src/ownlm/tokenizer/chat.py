@@ -85,7 +85,8 @@ def encode_chat(
     text, hidden = _rendered(tokenizer, messages, documents, add_generation_prompt, tools, options)
     controls = hidden.controls
     out = ChatIds([], [])
-    run, flips, inside, first = "", [], False, True
+    flips: list[tuple[int | None, bool]] = []
+    run, inside, first = "", False, True
     pending: int | None = None  # the control id before the run
     for part in (*hidden.cut(text), None):
         if part is None or part in controls:
@@ -128,7 +129,9 @@ class _Hidden:
                 "These messages use every private character of Unicode.", "", "send plain text", "messages"
             ) from None
         self._edges = {letter: chr(edge) for edge, letter in self.table.items()}
-        escaped = {f"\\u{ord(letter):04x}": edge for letter, edge in self._edges.items() if letter <= "\uffff"}
+        escaped = {
+            f"\\u{ord(letter):04x}": edge for letter, edge in self._edges.items() if letter <= "\uffff"
+        }
         self._edges |= escaped  # of a template that writes JSON in ASCII
         self._stand_in = _any_of(self._edges)
         self._marks = _any_of([*controls, self.start, self.end])
@@ -144,7 +147,10 @@ class _Hidden:
         if value is None or isinstance(value, bool | int | float):
             return value
         raise RequestError(
-            "A message holds what is no JSON value.", type(value).__name__, "send text and numbers", "messages"
+            "A message holds what is no JSON value.",
+            type(value).__name__,
+            "send text and numbers",
+            "messages",
         )
 
     def _key(self, key: Any) -> Any:
@@ -217,7 +223,10 @@ def _rendered(
     for name in ("documents", "tools"):
         if given[name] and name not in source:
             raise RequestError(
-                f"The chat template shows no {name}.", "", "put them into a message, or use another template", name
+                f"The chat template shows no {name}.",
+                "",
+                "put them into a message, or use another template",
+                name,
             )
     try:
         hidden = _Hidden(control_tokens(tokenizer), (source, *_strings(given)))
@@ -267,7 +276,9 @@ class _Run:
     """Ordinary text between two control tokens."""
 
     text: str
-    ends: tuple[tuple[int | None, bool], ...]  # (character where a stretch ends, None: the end; is it trained)
+    ends: tuple[
+        tuple[int | None, bool], ...
+    ]  # (character where a stretch ends, None: the end; is it trained)
     before: int | None  # the control ids around it
     after: int | None
     first: bool  # nothing stands before it

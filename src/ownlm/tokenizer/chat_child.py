@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import selectors
@@ -108,7 +109,5 @@ def _stop() -> None:
         child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):  # what was still in the buffer of a dead process
                     pipe.close()
-                except OSError:
-                    pass  # what was still in the buffer of a dead process

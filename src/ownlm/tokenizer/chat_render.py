@@ -11,6 +11,7 @@ Not done here: system-call filtering and a network namespace (the child can open
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -83,10 +84,6 @@ class _HideConstants(jinja2.visitor.NodeTransformer):
             node.args = [_hidden(argument) for argument in node.args]
         return node
 
-    def visit_Getitem(self, node: jinja2.nodes.Getitem) -> jinja2.nodes.Node:
-        self.generic_visit(node)
-        return node
-
 
 def _hidden(node: Any) -> Any:
     if isinstance(node, jinja2.nodes.Const) and isinstance(node.value, str):
@@ -150,6 +147,13 @@ def render(source: str, variables: dict[str, Any], table: dict[int, str]) -> str
         raise TemplateFault(f"{type(error).__name__}: {error}") from None
 
 
+_WARM = r"""{%- macro m(a) -%}{{ a | upper }}{%- endmacro -%}{%- set ns = namespace(n=0) -%}{% set y %}é\n{% endset %}
+{% for a in x %}{% if loop.last and 'w' in a %}{% set ns.n = 1.5 %}{{ m(a) ~ '\n\u00e9' ~ "\t" }}{% continue %}{% endif %}{% endfor %}
+{{ x | tojson(indent=1) }}{{ x | map('trim') | join(',') | replace('a', 'b') | indent | length }}{{ x | selectattr('y', 'defined') | list }}
+{{ x | sort | first | title | wordwrap(9) | escape | string | int(0) }}{{ strftime_now('%d %b %Y %H:%M') }}{{ dict(a=1).items() | list }}
+{{ 'a%s' | format(1) }}{{ (1, 2.5, none, true)[::-1] | batch(2) | list }}{% generation %}{% endgeneration %}{{ 'a'.split('b')[-1] }}"""
+
+
 def _lock_down() -> None:
     """No more memory than a rendering needs, no files, no processes, no core dump; nothing can be opened from here on."""
     import resource
@@ -164,12 +168,20 @@ def _lock_down() -> None:
         resource.setrlimit(kind, (value, value))
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def _serve() -> None:
     """One JSON line in, one out: {"source", "variables", "table"} -> {"text"} | {"refusal"} | {"fault"}."""
     datetime.now().strftime("%d %b %Y")
-    render("{{ x | tojson }}{% macro m() %}{% endmacro %}{{ m() }}", {"x": ["warm"]}, {})
+    for source in (_WARM, "{{ 1 / 0 }}", "{{", "{{ x.y.z }}", "{{ raise_exception('x') }}"):
+        # What Python and Jinja import late, errors included, can no longer be imported after the lock.
+        with contextlib.suppress(TemplateFault, TemplateRefusal):  # all but the first are meant to fail
+            render(source, {"x": ["warm"]}, {})
     _lock_down()
-    print("ready", flush=True)
+    _say("ready")
     for line in sys.stdin:
         try:
             task = json.loads(line)
@@ -182,7 +194,7 @@ def _serve() -> None:
             answer = {"fault": str(error)[:2000]}
         except (MemoryError, RecursionError) as error:
             answer = {"fault": type(error).__name__}
-        print(json.dumps(answer), flush=True)
+        _say(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from ownlm.errors import UsageError
+from ownlm.tokenizer.explain import shown
 
 
 class Encodes(Protocol):
@@ -21,6 +22,8 @@ class Encodes(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
+
+    def token_bytes(self, id: int) -> bytes: ...
 
 
 SAMPLES = {
@@ -116,7 +119,7 @@ def compare(
         for name, tokenizer in tokenizers.items()
     ]
     pieces = {
-        case: {name: [tokenizer.decode([id]) for id in tokenizer.encode(text)] for name, tokenizer in tokenizers.items()}
+        case: {name: [shown(tokenizer.token_bytes(id)) for id in tokenizer.encode(text)] for name, tokenizer in tokenizers.items()}
         for case, text in edges.items()
     }  # fmt: skip
     return Comparison(tuple(rows), {name: t.vocab_size for name, t in tokenizers.items()}, pieces)

@@ -60,9 +60,7 @@ def _byte_level(fields: Fields) -> Step:
         fields.flag(name, True)  # of the pre-tokenizer of the same name; they decide nothing here
 
     def run(tokens: list[str]) -> list[str]:
-        parts = [
-            token.encode("utf-8") if (known := unspell(token)) is None else known for token in tokens
-        ]
+        parts = [token.encode("utf-8") if (known := unspell(token)) is None else known for token in tokens]
         return [b"".join(parts).decode("utf-8", errors="replace")]
 
     return run

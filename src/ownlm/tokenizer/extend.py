@@ -47,9 +47,7 @@ class Extension:
         )
 
 
-def extend(
-    tokenizer: Tokenizer, texts: Iterable[str], num_tokens: int, min_count: int = 2
-) -> Extension:
+def extend(tokenizer: Tokenizer, texts: Iterable[str], num_tokens: int, min_count: int = 2) -> Extension:
     """Learn up to `num_tokens` further merges on new text.
 
     A pair that spells a token which exists already is passed over: no old token gets a second way to arise. Raises

@@ -54,7 +54,25 @@ def read_object(path: Path) -> dict[str, Any]:
         raise wrong(path.name, "whole file", f"not valid JSON ({str(error)[:200]})") from error
     if not isinstance(value, dict):
         raise wrong(path.name, "whole file", f"a {type(value).__name__}, not an object")
+    if "\\u" in text and (place := _half_pair(value)):
+        raise wrong(path.name, place, "half a surrogate pair")
     return value
+
+
+def _half_pair(value: Any, depth: int = 4) -> str:
+    """Where half a surrogate pair stands in a JSON value, as field names; empty when there is none."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return ""
+    except UnicodeEncodeError:
+        children = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        )
+        for key, child in children if depth else ():
+            if _half_pair(child, 0):
+                inner = _half_pair(child, depth - 1).removeprefix("here")
+                return f"{ascii(key)[:60]}.{inner}".rstrip(".").replace("'", "")
+        return "here"
 
 
 class Fields:

@@ -67,12 +67,7 @@ def max_length(config: Mapping[str, Any], file: str) -> int | None:
     limit = config.get("model_max_length")
     if limit is None or (isinstance(limit, int | float) and limit >= 1e29):
         return None
-    if (
-        isinstance(limit, bool)
-        or not isinstance(limit, int | float)
-        or not math.isfinite(limit)
-        or limit < 1
-    ):
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit) or limit < 1:
         raise wrong(file, "model_max_length", f"{limit!r}, not a positive number")
     return int(limit)
 

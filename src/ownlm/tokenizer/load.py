@@ -1,9 +1,9 @@
 """Any tokenizer by path: the form is told by what is there, never guessed from a name alone.
 
-    folder            tokenizer.json (and the files beside it), otherwise one of the forms below inside it
-    tokenizer.json    byte-level BPE of a known family -> `Tokenizer`, everything else -> `PipelineTokenizer`
-    *.model           SentencePiece            *.tiktoken  rank file            *.gguf  vocabulary of a GGUF model
-    vocab.json + merges.txt  GPT-2's two files           vocab.txt  BERT's WordPiece list
+folder            tokenizer.json (and the files beside it), otherwise one of the forms below inside it
+tokenizer.json    byte-level BPE of a known family -> `Tokenizer`, everything else -> `PipelineTokenizer`
+*.model           SentencePiece            *.tiktoken  rank file            *.gguf  vocabulary of a GGUF model
+vocab.json + merges.txt  GPT-2's two files           vocab.txt  BERT's WordPiece list
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.tokenizer import folder as folder_files
 from ownlm.tokenizer import hf_json
+from ownlm.tokenizer.byte_fast import MODEL_FIELDS
 from ownlm.tokenizer.fields import FIX, read_object, wrong
 from ownlm.tokenizer.pipeline import PipelineTokenizer
 from ownlm.tokenizer.pretokenize import PATTERNS, require_family
+from ownlm.tokenizer.sentencepiece import SentencePieceTokenizer
 from ownlm.tokenizer.tokenizer import Tokenizer
 from ownlm.tokenizer.vocabulary import SPECIALS
 
-AnyTokenizer = Tokenizer | PipelineTokenizer
+AnyTokenizer = Tokenizer | PipelineTokenizer | SentencePieceTokenizer
 FORMS = "a folder, tokenizer.json, *.model, *.tiktoken, *.gguf, vocab.json + merges.txt, vocab.txt"
 MAX_TEXT_BYTES = 64 << 20  # of a vocabulary in plain text
 
@@ -40,7 +42,9 @@ def load(path: Path | str, family: str | None = None, cased: bool | None = None)
         path = _in_folder(path)
     name = path.name
     if family is not None and (name == "tokenizer.json" or name.endswith((".model", ".gguf", "vocab.txt"))):
-        raise UsageError("This form of tokenizer says its family itself.", f"{name}, family = {family!r}", "leave it out")
+        raise UsageError(
+            "This form of tokenizer says its family itself.", f"{name}, family = {family!r}", "leave it out"
+        )
     if cased is not None and not name.endswith("vocab.txt"):
         raise UsageError("`cased` is for vocab.txt only.", name, "leave it out")
     if name.endswith(".tiktoken"):
@@ -78,7 +82,7 @@ def _in_folder(folder: Path) -> Path:
     )
 
 
-def from_tokenizer_json(path: Path) -> AnyTokenizer:
+def from_tokenizer_json(path: Path) -> Tokenizer | PipelineTokenizer:
     """A tokenizer.json with what lies beside it: tokenizer_config.json, special_tokens_map.json, chat_template.jinja."""
     raw = read_object(path)
     settings, notices = folder_files.read_settings(path.parent)
@@ -93,7 +97,10 @@ def from_tokenizer_json(path: Path) -> AnyTokenizer:
             raise wrong("tokenizer_config.json", "tokens", f"{unknown[0][:60]!r} is no special token")
         try:
             return Tokenizer(
-                vocabulary, chat_template=template, model_max_length=settings.get("model_max_length"), named=named
+                vocabulary,
+                chat_template=template,
+                model_max_length=settings.get("model_max_length"),
+                named=named,
             )
         except ArtifactError as error:
             raise ArtifactError(error.what, f"{path.name}: {error.values}", error.fix) from error
@@ -133,12 +140,33 @@ def is_native(raw: dict[str, Any]) -> bool:
     flags = ("single_word", "lstrip", "rstrip", "normalized")
     ours = all(isinstance(row, dict) and row.get("special") and not any(map(row.get, flags)) for row in added)
     byte_level = isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
-    return known and whole and bare and ours and byte_level and _ids_without_added(model, added)
+    tables = isinstance(model.get("vocab"), dict) and isinstance(model.get("merges"), list)
+    return known and whole and bare and ours and byte_level and tables and _only_known_fields(raw)
 
 
-def _ids_without_added(model: dict[str, Any], added: list[Any]) -> bool:
-    """`Tokenizer` spells every token of the model in byte letters; a special one may stand in the model under its id."""
-    return isinstance(model.get("vocab"), dict) and isinstance(model.get("merges"), list)
+def _only_known_fields(raw: dict[str, Any]) -> bool:
+    """Otherwise PipelineTokenizer, which reads every field, names the one that is unknown."""
+    steps = raw["pre_tokenizer"]["pretokenizers"]
+    fields = {"add_prefix_space", "trim_offsets", "use_regex", "type"}
+    top = {
+        "version",
+        "truncation",
+        "padding",
+        "added_tokens",
+        "normalizer",
+        "pre_tokenizer",
+        "post_processor",
+        "decoder",
+        "model",
+    }
+    row = {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"}
+    return (
+        set(raw) <= top and raw.get("version", "1.0") == "1.0" and set(raw["model"]) <= MODEL_FIELDS
+        and set(raw["pre_tokenizer"]) == {"type", "pretokenizers"}
+        and set(steps[0]) <= {"type", "pattern", "behavior", "invert"} and set(steps[0]["pattern"]) == {"Regex"}
+        and set(steps[1]) <= fields and set(raw["decoder"]) <= fields
+        and all(set(token) <= row for token in raw.get("added_tokens", []))
+    )  # fmt: skip
 
 
 def _text(path: Path) -> str:
@@ -205,7 +233,9 @@ def _wordpiece(path: Path, cased: bool | None) -> PipelineTokenizer:
     lower = not cased if cased is not None else config.get("do_lower_case")
     if lower is None:
         lower = not any(token.isascii() and token.isalpha() and token != token.lower() for token in vocab)
-        notices.append(f"vocab.txt does not say its case: {'lower case' if lower else 'cased'}, as its words are")
+        notices.append(
+            f"vocab.txt does not say its case: {'lower case' if lower else 'cased'}, as its words are"
+        )
     normalizer = {
         "type": "BertNormalizer", "clean_text": True, "strip_accents": config.get("strip_accents"),
         "handle_chinese_chars": config.get("tokenize_chinese_chars", True), "lowercase": lower,
@@ -230,7 +260,9 @@ def _wordpiece(path: Path, cased: bool | None) -> PipelineTokenizer:
         specials=[t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in vocab],
     )  # fmt: skip
     if not settings["named"]:
-        settings["named"] = {t[1:-1].lower(): t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in vocab}
+        settings["named"] = {
+            t[1:-1].lower(): t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in vocab
+        }
     return PipelineTokenizer(raw, where=path.name, notices=notices, **settings)
 
 
@@ -243,5 +275,3 @@ def _document(model: dict[str, Any], specials: list[str], **parts: Any) -> dict[
         "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
         **parts, "model": model,
     }  # fmt: skip
-
-

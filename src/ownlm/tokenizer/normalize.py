@@ -11,12 +11,13 @@ import binascii
 import unicodedata
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import regex
 
 from ownlm.tokenizer.charsmap import Charsmap
 from ownlm.tokenizer.fields import Fields
+from ownlm.tokenizer.newer_marks import BERT, STRIP_ACCENTS, characters
 from ownlm.tokenizer.patterns import compiled_pattern
 from ownlm.tokenizer.spelling import byte_letters
 
@@ -64,13 +65,15 @@ def lowercase(text: str) -> str:
     return text.replace("Σ", "σ").lower()
 
 
-def _accents_removed(text: str, categories: tuple[str, ...]) -> str:
+def _accents_removed(text: str, categories: tuple[str, ...], newer: str) -> str:
+    """Without marks of the categories, except those newer than the tables of `tokenizers`."""
     if text.isascii():
         return text
-    return "".join([c for c in text if unicodedata.category(c) not in categories])
+    kept = characters(newer)
+    return "".join([c for c in text if unicodedata.category(c) not in categories or c in kept])
 
 
-def _form(name: str) -> Callable[[Fields], Normalize]:
+def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"]) -> Callable[[Fields], Normalize]:
     return lambda fields: lambda text: unicodedata.normalize(name, text)
 
 
@@ -133,7 +136,7 @@ def _bert(fields: Fields) -> Normalize:
         if chinese and not text.isascii():
             text = _chinese_pattern().sub(lambda found: f" {found[0]} ", text)
         if strip:
-            text = _accents_removed(unicodedata.normalize("NFD", text), ("Mn",))
+            text = _accents_removed(unicodedata.normalize("NFD", text), ("Mn",), BERT)
         return lowercase(text) if lower else text
 
     return run
@@ -150,7 +153,8 @@ _TO_SPACE = regex.compile("[" + WHITE.replace("\v", "").replace("\f", "") + "]")
 
 def _cleaned(text: str) -> str:
     """Control and private characters leave, white space becomes a space."""
-    return _TO_SPACE.sub(" ", _GONE.sub("", text))
+    cleaned: str = _TO_SPACE.sub(" ", _GONE.sub("", text))
+    return cleaned
 
 
 def _byte_level(fields: Fields) -> Normalize:
@@ -164,7 +168,7 @@ _KINDS: dict[str, Callable[[Fields], Normalize]] = {
     "NFKC": _form("NFKC"),
     "NFKD": _form("NFKD"),
     "Lowercase": lambda fields: lowercase,
-    "StripAccents": lambda fields: lambda text: _accents_removed(text, ("Mn", "Mc", "Me")),
+    "StripAccents": lambda fields: lambda text: _accents_removed(text, ("Mn", "Mc", "Me"), STRIP_ACCENTS),
     "BertNormalizer": _bert,
     "Strip": _strip,
     "Replace": _replace,

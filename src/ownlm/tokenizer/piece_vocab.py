@@ -50,7 +50,9 @@ def model_ids(raw: Any, where: str) -> dict[int, str]:
         if type(id) is not int or not 0 <= id < limit:
             raise wrong(where, "vocab", f"token {token[:40]!r} has the id {str(id)[:40]}")
         if id in tokens or token in seen:
-            raise wrong(where, "vocab", f"id {id} belongs to both {tokens.get(id, token)[:40]!r} and {token[:40]!r}")
+            raise wrong(
+                where, "vocab", f"id {id} belongs to both {tokens.get(id, token)[:40]!r} and {token[:40]!r}"
+            )
         tokens[id] = token
         seen.add(token)
     return tokens
@@ -73,7 +75,7 @@ def without_tokens(raw: dict[str, Any], hidden: Collection[str]) -> dict[str, An
 
     A token that is the model's `unk_token` stays: every unknown word gives it, spelled out or not.
     """
-    hidden = set(hidden) - {raw.get("unk_token")}
+    hidden = {token for token in hidden if token != raw.get("unk_token")}
 
     def spelled(token: str) -> str:
         return _UNREACHABLE + token if token in hidden else token
@@ -89,7 +91,8 @@ def without_tokens(raw: dict[str, Any], hidden: Collection[str]) -> dict[str, An
         return raw
     changed["vocab"] = {spelled(token): id for token, id in vocab.items()}
     if isinstance(raw.get("merges"), list):
-        prefix = raw.get("continuing_subword_prefix") or ""
+        given = raw.get("continuing_subword_prefix")
+        prefix = given if isinstance(given, str) else ""
         changed["merges"] = [row for row in raw["merges"] if not _makes(row, prefix, hidden)]
     return changed
 

@@ -194,8 +194,7 @@ class PipelineTokenizer:
         if id in self._added_by_id:
             return token.encode("utf-8")
         if self._byte_level:
-            known = unspell(token)
-            return token.encode("utf-8") if known is None else known
+            return self._byte_table[id]
         if len(token) == 6 and token.startswith("<0x") and self.raw["model"].get("byte_fallback"):
             return bytes([int(token[3:5], 16)])
         return self._decode(["a", token]).removeprefix(self._decode(["a"])).encode("utf-8")
@@ -207,14 +206,37 @@ class PipelineTokenizer:
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """For a byte-level vocabulary the exact bytes; otherwise the UTF-8 of `decode`."""
         if self._byte_level:
-            return b"".join([self.token_bytes(int(id)) for id in ids])
+            values = ids.tolist() if isinstance(ids, np.ndarray) else ids
+            self._check(values)
+            table = self._byte_table
+            return b"".join([table[id] for id in values])
         return self.decode(ids).encode("utf-8")
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """The text of ids; special tokens appear by name unless skipped. Raises DataError for a foreign id."""
         values = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        tokens = [self.token(id) for id in values if not (skip_special_tokens and id in self._special_ids)]
+        if skip_special_tokens:
+            self._check(values)
+            values = [id for id in values if id not in self._special_ids]
+        if self._byte_level:
+            return self.decode_bytes(values).decode("utf-8", errors="replace")
+        self._check(values)
+        tokens = [self._tokens[id] for id in values]
         return self._decode(tokens) if tokens else ""
+
+    def _check(self, ids: Sequence[int]) -> None:
+        if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
+            for id in ids:
+                self.token(id)
+
+    @cached_property
+    def _byte_table(self) -> list[bytes]:
+        """The bytes of each token as the ByteLevel decoder reads it: letters of bytes, anything else as UTF-8."""
+        known = (unspell(token) for token in self._tokens)
+        return [
+            token.encode("utf-8") if found is None else found
+            for token, found in zip(self._tokens, known, strict=True)
+        ]
 
     def save(self, folder: Path | str) -> None:
         """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja."""
@@ -245,13 +267,20 @@ def _all_tokens(model: Mapping[int, str], added: Sequence[AddedToken], where: st
     tokens = dict(model)
     ids = {token: id for id, token in model.items()}
     for token in added:
-        if ids.get(token.content, token.id) != token.id or tokens.get(token.id, token.content) != token.content:
+        if (
+            ids.get(token.content, token.id) != token.id
+            or tokens.get(token.id, token.content) != token.content
+        ):
             other = tokens.get(token.id, ids.get(token.content))
-            raise wrong(where, "added_tokens", f"{token.content[:40]!r} = {token.id} clashes with {str(other)[:40]!r}")
+            raise wrong(
+                where, "added_tokens", f"{token.content[:40]!r} = {token.id} clashes with {str(other)[:40]!r}"
+            )
         tokens[token.id] = token.content
     if len(tokens) <= max(tokens, default=-1):
         missing = next(id for id in range(len(tokens)) if id not in tokens)
-        raise wrong(where, "model.vocab", f"no token has the id {missing}, although there are {len(tokens)} tokens")
+        raise wrong(
+            where, "model.vocab", f"no token has the id {missing}, although there are {len(tokens)} tokens"
+        )
     return [tokens[id] for id in range(len(tokens))]
 
 

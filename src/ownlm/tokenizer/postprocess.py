@@ -48,6 +48,8 @@ def post_processor(raw: Any, ids: Mapping[str, int], where: str, depth: int = 0)
 
 def _sequence(fields: Fields, ids: Mapping[str, int], depth: int) -> Step:
     rows = fields.rows("processors")
+    for n, raw in enumerate(rows):
+        Fields(raw, f"{fields.where}.processors[{n}]")  # null is a processor only at the top
     steps = [
         post_processor(raw, ids, f"{fields.where}.processors[{n}]", depth + 1) for n, raw in enumerate(rows)
     ]
@@ -61,7 +63,7 @@ def _pair(fields: Fields, name: str, ids: Mapping[str, int]) -> int:
     value = fields.any(name)
     if not isinstance(value, list) or len(value) != 2 or type(value[1]) is not int:
         raise fields.wrong(name, f"{str(value)[:60]!r} is not a token and its id")
-    if ids.get(value[0]) != value[1]:
+    if not isinstance(value[0], str) or ids.get(value[0]) != value[1]:
         raise fields.wrong(name, f"{str(value[0])[:40]!r} does not have the id {value[1]}")
     return int(value[1])
 
@@ -88,15 +90,16 @@ def _template(fields: Fields, ids: Mapping[str, int]) -> Step:
         pieces = single if second is None or pair is None else pair
         done: Ids = []
         for piece in pieces:
-            done += first if piece == "A" else (second or []) if piece == "B" else piece
+            if isinstance(piece, str):
+                done += first if piece == "A" else second or []
+            else:
+                done += piece
         return done
 
     return run
 
 
-def _pieces(
-    fields: Fields, name: str, specials: Mapping[str, Ids], sequences: list[str]
-) -> list[Ids | str]:
+def _pieces(fields: Fields, name: str, specials: Mapping[str, Ids], sequences: list[str]) -> list[Ids | str]:
     pieces: list[Ids | str] = []
     for n, raw in enumerate(fields.rows(name)):
         row = Fields(raw, f"{fields.where}.{name}[{n}]")

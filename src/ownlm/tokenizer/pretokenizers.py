@@ -32,7 +32,9 @@ Match = tuple[int, int, bool]  # start, end, is it a match of the pattern; in or
 
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 _MAX_DEPTH = 16
-_WHITE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; str.isspace has 4 more
+_WHITE = (
+    r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; str.isspace has 4 more
+)
 # Punctuation is that of Unicode 8 in `tokenizers`: these came later.
 _LATER_PUNCTUATION = (
     r"\u061d\u09fd\u0a76\u0c77\u0c84\u1b4e-\u1b4f\u1b7d-\u1b7f\u2e43-\u2e4f\u2e52-\u2e5d\u2e60-\u2e63"
@@ -64,7 +66,7 @@ def pre_tokenizer(raw: Any, where: str, depth: int = 0) -> Step:
 
 def _sequence(fields: Fields, depth: int) -> Step:
     steps = [
-        pre_tokenizer(raw, f"{fields.where}.pretokenizers[{n}]", depth + 1)
+        pre_tokenizer(raw or [], f"{fields.where}.pretokenizers[{n}]", depth + 1)  # null is for the top only
         for n, raw in enumerate(fields.rows("pretokenizers"))
     ]
 
@@ -225,7 +227,9 @@ def _metaspace(fields: Fields) -> Step:
 
 def _digits(fields: Fields) -> Step:
     single = fields.flag("individual_digits", False)
-    number = regex.compile(r"(?![\U0001246f\U00012475-\U0001247f\U00012550-\U00012686])\p{N}")  # newer than Unicode 17
+    number = regex.compile(
+        r"(?![\U0001246f\U00012475-\U0001247f\U00012550-\U00012686])\p{N}"
+    )  # newer than Unicode 17
     return split_step(number, "Isolated" if single else "Contiguous", pin=False)
 
 

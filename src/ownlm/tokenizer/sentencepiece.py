@@ -95,7 +95,7 @@ class SentencePieceTokenizer:
 
     def _prepare_unigram(self, rows: list[tuple[str, float, PieceType, int]]) -> None:
         normal = [score for _, score, kind, _ in rows if kind == PieceType.NORMAL]
-        highest = np.float32(0.0)
+        highest = np.float32(max([0.0, *normal]))  # sentencepiece starts from FLT_MIN, so it is never below 0
         self._unknown_score = float(np.float32(min(normal, default=0.0)) - np.float32(UNKNOWN_PENALTY))
 
         def score(piece: str, own: float, kind: PieceType) -> float:
@@ -174,7 +174,8 @@ class SentencePieceTokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise surrogate_error(error) from None
-        spec, ids, previous = self.spec, [], False
+        spec, previous = self.spec, False
+        ids: list[int] = []
         for surface, id in self._cutters[spec.kind](self.normalize(text)):
             unknown = id == spec.unk_id
             if unknown and spec.byte_fallback:
@@ -199,7 +200,9 @@ class SentencePieceTokenizer:
             if whole:
                 surfaces.append((stretch, self._ids[stretch]))
             elif self._merger is not None:
-                surfaces.extend((piece, self._ids.get(piece, self.spec.unk_id)) for piece in self._merger.cut(stretch))
+                surfaces.extend(
+                    (piece, self._ids.get(piece, self.spec.unk_id)) for piece in self._merger.cut(stretch)
+                )
         return surfaces
 
     def _chars(self, text: str) -> list[Surface]:
@@ -247,7 +250,11 @@ class SentencePieceTokenizer:
         piece, kind = self.spec.pieces[id], self.spec.types[id]
         if kind == PieceType.BYTE:
             return bytes([int(piece[3:5], 16)])
-        return piece.replace(SPACE, " ").encode("utf-8") if id not in self.specials.values() else piece.encode("utf-8")
+        return (
+            piece.replace(SPACE, " ").encode("utf-8")
+            if id not in self.specials.values()
+            else piece.encode("utf-8")
+        )
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The UTF-8 of `decode`."""

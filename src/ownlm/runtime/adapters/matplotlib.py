@@ -70,5 +70,6 @@ def bars(path: Path | str, groups: Mapping[str, Mapping[str, float]], *, title: 
             [n + 0.4 - width / 2 for n in range(len(places))], places, rotation=45, ha="right", fontsize=8
         )
         axes.set(title=title, ylabel=y)
+        axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.3)
         axes.legend(fontsize=8)

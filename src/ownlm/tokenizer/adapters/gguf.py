@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ownlm.errors import ArtifactError
 from ownlm.runtime.gguf import Header, read_header
 from ownlm.tokenizer import hf_json
@@ -27,9 +29,24 @@ _FAMILIES = {
 }  # fmt: skip
 """tokenizer.ggml.pre -> split family, where one pattern does it."""
 _IGNORE_MERGES = ("llama3", "llama-v3", "llama-bpe")
-_DIGITS_APART = ("starcoder", "refact", "command-r", "smollm", "codeshell", "exaone")  # one digit a piece, then gpt2
+_DIGITS_APART = (
+    "starcoder",
+    "refact",
+    "command-r",
+    "smollm",
+    "codeshell",
+    "exaone",
+)  # one digit a piece, then gpt2
 _FALCON = r"[\p{P}\$\+<=>\^~\|`]+"
-_ROLES = {"bos": "bos", "eos": "eos", "unknown": "unk", "seperator": "sep", "padding": "pad", "cls": "cls", "mask": "mask"}
+_ROLES = {
+    "bos": "bos",
+    "eos": "eos",
+    "unknown": "unk",
+    "seperator": "sep",
+    "padding": "pad",
+    "cls": "cls",
+    "mask": "mask",
+}
 """GGUF key part (its spelling) -> role of a special token."""
 _ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 
@@ -60,9 +77,16 @@ class _File:
         self.keys, self.where = header.metadata, where
         self.tokens: list[str] = self._rows("tokenizer.ggml.tokens", str)
         size = len(self.tokens)
-        raw = self._rows("tokenizer.ggml.token_type", int) if "tokenizer.ggml.token_type" in self.keys else [1] * size
+        raw = (
+            self._rows("tokenizer.ggml.token_type", int)
+            if "tokenizer.ggml.token_type" in self.keys
+            else [1] * size
+        )
         if len(raw) != size or not all(1 <= kind <= 6 for kind in raw) or "" in self.tokens:
-            raise self.wrong("tokenizer.ggml.token_type", f"{len(raw)} types of 1 to 6 for {size} tokens that are not empty")
+            raise self.wrong(
+                "tokenizer.ggml.token_type",
+                f"{len(raw)} types of 1 to 6 for {size} tokens that are not empty",
+            )
         self.types = [PieceType(kind) for kind in raw]
         self.ids = {token: id for id, token in enumerate(self.tokens)}
         if len(self.ids) != size:
@@ -94,7 +118,7 @@ class _File:
 
     def _rows(self, key: str, kind: type) -> list[Any]:
         value = self.keys.get(key)
-        rows = value if isinstance(value, list) else value.tolist() if hasattr(value, "tolist") else None
+        rows = value.tolist() if isinstance(value, np.ndarray) else value if isinstance(value, list) else None
         if rows is None or not all(type(row) is kind for row in rows):
             raise self.wrong(key, f"missing or no array of {kind.__name__}")
         return rows
@@ -105,7 +129,9 @@ class _File:
     def scores(self) -> list[float]:
         rows: list[float] = self._rows("tokenizer.ggml.scores", float)
         if len(rows) != len(self.tokens) or not all(map(math.isfinite, rows)):
-            raise self.wrong("tokenizer.ggml.scores", f"{len(rows)} finite scores for {len(self.tokens)} tokens")
+            raise self.wrong(
+                "tokenizer.ggml.scores", f"{len(rows)} finite scores for {len(self.tokens)} tokens"
+            )
         return rows
 
     def _id(self, key: str) -> int | None:
@@ -198,7 +224,9 @@ def _bert(file: _File) -> dict[str, Any]:
         )  # fmt: skip
         if not spelled or vocab.setdefault(spelled, id) != id:
             raise file.wrong("tokenizer.ggml.tokens", f"id {id}: {token[:40]!r} is spelled as another token")
-    special = sorted(set(file.roles.values()) | {i for i, k in enumerate(file.types) if k == PieceType.CONTROL})
+    special = sorted(
+        set(file.roles.values()) | {i for i, k in enumerate(file.types) if k == PieceType.CONTROL}
+    )
     return {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": [{"id": id, "content": file.tokens[id], **_ADDED, "special": True} for id in special],

@@ -34,7 +34,11 @@ def _whisper(first: int) -> dict[str, int]:
     return {f"<|{name}|>": first + n for n, name in enumerate(names)}
 
 
-_CL100K = {"<|endoftext|>": 100257, **{name: 100258 + n for n, name in enumerate(_FIM)}, "<|endofprompt|>": 100276}
+_CL100K = {
+    "<|endoftext|>": 100257,
+    **{name: 100258 + n for n, name in enumerate(_FIM)},
+    "<|endofprompt|>": 100276,
+}
 KNOWN: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": ("gpt2", {"<|endoftext|>": 50256}),
     "r50k_base": ("gpt2", {"<|endoftext|>": 50256}),
@@ -80,7 +84,9 @@ def read_ranks(path: Path) -> dict[bytes, int]:
     used: set[int] = set()
     for n, line in enumerate(lines):
         parts = line.split()
-        if not parts or (len(parts) == 2 and parts[0] == b"="):  # Whisper's file has a rank for the empty token
+        if not parts or (
+            len(parts) == 2 and parts[0] == b"="
+        ):  # Whisper's file has a rank for the empty token
             continue
         try:
             token, rank = base64.b64decode(parts[0], validate=True), int(parts[1])
@@ -98,7 +104,9 @@ def _wrong(file: str, values: str) -> ArtifactError:
     return ArtifactError("This rank file is damaged.", f"{file}: {values}", FIX)
 
 
-def vocabulary(ranks: Mapping[bytes, int], family: str, specials: Mapping[str, int], where: str) -> Vocabulary:
+def vocabulary(
+    ranks: Mapping[bytes, int], family: str, specials: Mapping[str, int], where: str
+) -> Vocabulary:
     """Raises ArtifactError for a byte without token, a token that cannot be merged, or ids that clash."""
     by_id: dict[int, bytes] = {id: name.encode("utf-8") for name, id in specials.items()}
     taken = set(ranks.values())
@@ -126,7 +134,9 @@ def merges_of(ranks: Mapping[bytes, int], where: str) -> list[tuple[int, int]]:
             continue
         pair = _pair(token, rank, ranks)
         if pair is None:
-            raise _wrong(where, f"token {token[:40]!r} (rank {rank}) cannot be merged from tokens of lower rank")
+            raise _wrong(
+                where, f"token {token[:40]!r} (rank {rank}) cannot be merged from tokens of lower rank"
+            )
         merges.append((ranks[pair[0]], ranks[pair[1]]))
     return merges
 
