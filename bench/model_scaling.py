@@ -4,9 +4,14 @@
                                   [--lengths 256 ... 8192] [--only NAME ...] [--threads 1]
 
 Width 256, 4 heads of 64, float32, one text, forward without gradients through a DecodeCache. One JSON line per mixer
-and length: seconds (fastest of --runs), peak_mb (what the process grew by above its size before, Linux only: VmHWM of
-/proc/self/status, reset before each run), cache_bytes (what is kept to go on from there) and, last, one line per mixer
-with the slope of log time over log length between the two longest texts: 1 is linear, 2 quadratic.
+and length:
+    seconds      of the processor (a busy machine does not bend the curve), fastest of --runs
+    peak_mb      the most bytes of tensors alive at once that the forward made, counted storage by storage in a run of
+                 its own; the resident size is no measure, since the allocator keeps what was freed; what a kernel
+                 takes inside is not seen
+    cache_bytes  what is kept to go on from there
+Last, a line per mixer with the slopes of their logarithms over log length from the third longest to the longest text:
+1 is linear, 2 quadratic, 0 constant.
 """
 
 from __future__ import annotations
@@ -16,16 +21,19 @@ import json
 import math
 import sys
 import time
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import Layer, MixerSpec
 from ownlm.model.decoder import Decoder
+from ownlm.model.place import DecodeCache
 from ownlm.model.position import Rope
 from ownlm.model.recurrent.delta_net import DeltaNet
 from ownlm.model.recurrent.gated_delta_net import GatedDeltaNet
@@ -57,28 +65,49 @@ MIXERS: dict[str, MixerSpec] = {
     "RWKV-7": GooseTimeMix(HEADS, HEAD),
 }
 BUDGET_BYTES = 1 << 30
-"""Lengths at which the scores alone would take more are left out, and said to be."""
+"""Lengths at which the scores alone would take this much are left out, and said to be."""
 
 
-def status(key: str) -> int | None:
-    """Bytes of a line of /proc/self/status; None where there is none."""
-    path = Path("/proc/self/status")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    return None
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Bytes of the storages that operations inside made and that are still alive, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.peak = 0, 0
+        self.alive: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(value, torch.Tensor):
+                self.count(value.untyped_storage())
+        return out
+
+    def count(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.alive or not size:
+            return
+
+        def gone(_: Any) -> None:
+            self.now -= size
+            del self.alive[key]
+
+        self.alive[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
 
 
-def peak_of(work: Any) -> tuple[float, float | None]:
-    """(seconds, MB that the process grew by at most) of one call."""
-    before = status("VmRSS")
-    if before is not None:
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from the present size
-    start = time.perf_counter()
+def seconds_of(work: Any) -> float:
+    start = time.process_time()
     work()
-    seconds = time.perf_counter() - start
-    highest = status("VmHWM")
-    return seconds, None if before is None or highest is None else max(0, highest - before) / 1e6
+    return time.process_time() - start
+
+
+def peak_of(work: Any) -> int:
+    live = LiveBytes()
+    with live:
+        work()
+    return live.peak
 
 
 def measured(name: str, spec: MixerSpec, lengths: list[int], runs: int) -> list[dict[str, Any]]:
@@ -87,19 +116,19 @@ def measured(name: str, spec: MixerSpec, lengths: list[int], runs: int) -> list[
     for length in lengths:
         line: dict[str, Any] = {"bench": "model scaling", "mixer": name, "length": length}
         formed = getattr(spec, "softcap", None) or getattr(spec, "window", None)
-        if formed and 4 * HEADS * length**2 > BUDGET_BYTES:
-            lines.append(line | {"left_out": f"the scores alone take more than {BUDGET_BYTES >> 20} MiB"})
+        if formed and 4 * HEADS * length**2 >= BUDGET_BYTES:
+            lines.append(line | {"left_out": f"the scores alone take {BUDGET_BYTES >> 20} MiB"})
             continue
         ids = torch.randint(0, 64, (1, length), generator=torch.Generator().manual_seed(0))
-        found, caches = [], []
-        for _ in range(runs):
-            caches = [model.new_cache()]
+        caches = [DecodeCache(model.architecture.windows()) for _ in range(runs + 1)]
+
+        def forward(cache: DecodeCache, ids: torch.Tensor = ids) -> None:
             with torch.no_grad():
-                found.append(peak_of(lambda ids=ids, caches=caches: model.hidden(ids, caches[0])))
-        peaks = [peak for _, peak in found if peak is not None]
+                model.hidden(ids, cache)
+
         line |= {
-            "seconds": round(min(seconds for seconds, _ in found), 5),
-            "peak_mb": round(max(peaks), 1) if peaks else None,
+            "seconds": round(min(seconds_of(lambda c=c: forward(c)) for c in caches[1:]), 5),
+            "peak_mb": round(peak_of(lambda c=caches[0]: forward(c)) / 1e6, 3),
             "cache_bytes": caches[0].num_bytes,
         }
         lines.append(line)
@@ -108,11 +137,11 @@ def measured(name: str, spec: MixerSpec, lengths: list[int], runs: int) -> list[
 
 
 def slope(lines: list[dict[str, Any]], key: str) -> float | None:
-    """Of log(value) over log(length) between the two longest texts that were measured."""
-    points = [(line["length"], line[key]) for line in lines if line.get(key)][-2:]
+    """Of log(value) over log(length) from the third longest to the longest text that was measured."""
+    points = [(line["length"], line[key]) for line in lines if line.get(key)][-3:]
     if len(points) < 2:
         return None
-    (a, x), (b, y) = points
+    (a, x), (b, y) = points[0], points[-1]
     return round(math.log(y / x) / math.log(b / a), 2)
 
 

@@ -2,6 +2,7 @@
 
 from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
+from ownlm.model.hybrid import hybrid, pure_mamba
 from ownlm.model.layers import FeedForward, Norm
 from ownlm.model.ssm.mamba import Mamba
 from ownlm.model.ssm.mamba2 import Mamba2
@@ -25,3 +26,8 @@ EXAMPLES |= {
     "s4": model(Layer(S4(32, 8, "dplr", "bilinear"), FeedForward(48))),
     "s5": model(Layer(S5(40, 24, blocks=3), FeedForward(48))),
 }  # fmt: skip
+EXAMPLES |= {
+    "hybrid-mamba-attention": hybrid("MAM", 97, 32, 64, feed_forwards="FE-"),
+    "hybrid-every-letter": hybrid("N2S5W", 97, 32, 64),
+    "pure-mamba": pure_mamba(3, 97, 32, 64),
+}

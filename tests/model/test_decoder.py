@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ownlm.engine.cache import BatchView, SlotCache
+from ownlm.errors import UsageError
 from ownlm.model import place
 from ownlm.model.decoder import Decoder
 from ownlm.model.presets import from_dial, tiny
@@ -21,6 +22,12 @@ def test_a_later_token_changes_nothing_before_it() -> None:
         a, b = model(ids), model(changed)
     assert torch.equal(a[:, :12], b[:, :12])
     assert (a[:, 12:] - b[:, 12:]).abs().amax(-1).min() > 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (0, 3), (3,)])
+def test_a_text_has_at_least_one_token(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="at least one token"):
+        Decoder(tiny())(torch.zeros(shape, dtype=torch.int64))
 
 
 def test_plain_and_flash_attention_agree(monkeypatch: pytest.MonkeyPatch) -> None:

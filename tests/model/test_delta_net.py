@@ -158,7 +158,7 @@ def test_orthogonal_keys_are_recalled_exactly_and_overwritten() -> None:
 
 def test_first_decays_cover_short_and_long_memories() -> None:
     module = GatedDeltaNet(8, 4).build(16, 0)
-    step = F.softplus(module.step_bias)
+    step = F.softplus(module.step_bias.detach())
     assert float(step[0]) == pytest.approx(1e-3, rel=1e-3) and float(step[-1]) == pytest.approx(0.1, rel=1e-3)
     assert module.log_rate.exp()[[0, -1]].tolist() == pytest.approx([1.0, 16.0])
 

@@ -1,4 +1,4 @@
-"""Mamba and Mamba-2 folders: transformers' logits, both directions, with and without cache; foreign options refused."""
+"""Mamba, Mamba-2 and Jamba folders: transformers' logits, both directions, with and without cache; foreign options refused."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,12 @@ import torch
 
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.adapters import hf
-from ownlm.model.adapters.families import mamba, mamba2
+from ownlm.model.adapters.families import jamba, mamba, mamba2
 from ownlm.model.architecture import Architecture
+from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import Layer
 from ownlm.model.layers import FeedForward, Norm
+from ownlm.model.moe import MixtureOfExperts
 from ownlm.model.ssm.mamba import Mamba
 
 MAMBA: dict[str, dict[str, Any]] = {
@@ -36,16 +38,37 @@ MAMBA2: dict[str, dict[str, Any]] = {
     "limited-below": {"hidden_size": 16, "num_heads": 4, "head_dim": 8, "n_groups": 2, "state_size": 4,
                       "chunk_size": 16, "time_step_limit": (0.4, float("inf"))},
 }  # fmt: skip
-CASES = [("mamba", name) for name in MAMBA] + [("mamba2", name) for name in MAMBA2]
+JAMBA: dict[str, dict[str, Any]] = {
+    "plain": {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "num_experts": 3,
+              "attn_layer_period": 3, "attn_layer_offset": 1, "num_hidden_layers": 5},
+    "one-kv-head-tied": {"hidden_size": 24, "num_attention_heads": 3, "num_key_value_heads": 1, "num_experts": 5,
+                         "num_experts_per_tok": 3, "attn_layer_period": 1, "attn_layer_offset": 0,
+                         "expert_layer_period": 1, "expert_layer_offset": 0, "tie_word_embeddings": True},
+    "biases": {"num_hidden_layers": 5, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2, "num_experts": 2,
+                     "mamba_proj_bias": True, "mamba_conv_bias": False, "mamba_d_state": 3, "mamba_dt_rank": 5,
+                     "mamba_expand": 3, "mamba_d_conv": 2, "rms_norm_eps": 1e-3},
+    "dense": {"hidden_size": 16, "num_attention_heads": 1, "num_key_value_heads": 1, "num_experts": 1,
+              "num_experts_per_tok": 1, "attn_layer_period": 2, "attn_layer_offset": 0},
+}  # fmt: skip
+FAMILIES = {"mamba": ("Mamba", MAMBA), "mamba2": ("Mamba2", MAMBA2), "jamba": ("Jamba", JAMBA)}
+CASES = [(kind, name) for kind, (_, cases) in FAMILIES.items() for name in cases]
+
+
+CACHE = {"jamba": "past_key_values"}
+"""Their name of the cache; cache_params elsewhere."""
 
 
 def theirs(kind: str, name: str) -> Any:
     """A transformers model with noise in every parameter."""
     transformers = pytest.importorskip("transformers")
-    options = {"vocab_size": 83, "num_hidden_layers": 3} | (MAMBA if kind == "mamba" else MAMBA2)[name]
-    family = "Mamba" if kind == "mamba" else "Mamba2"
+    family, cases = FAMILIES[kind]
+    options = {"vocab_size": 83, "num_hidden_layers": 3} | cases[name]
+    if kind == "jamba":
+        options = {"intermediate_size": 20, "max_position_embeddings": 64} | options
     torch.manual_seed(len(name))
-    model = getattr(transformers, f"{family}ForCausalLM")(getattr(transformers, f"{family}Config")(**options)).eval()
+    model = getattr(transformers, f"{family}ForCausalLM")(
+        getattr(transformers, f"{family}Config")(**options)
+    ).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.3 * torch.randn(weight.shape)
@@ -79,8 +102,8 @@ def test_cached_decoding_equals_theirs(kind: str, name: str, tmp_path: Path) -> 
     with torch.no_grad():
         for part in ids.split([9] + [1] * 14, dim=1):
             found.append(mine(part, cache))
-            answer = model(part, cache_params=kept, use_cache=True)
-            kept = answer.cache_params
+            answer = model(part, **{CACHE.get(kind, "cache_params"): kept}, use_cache=True)
+            kept = getattr(answer, CACHE.get(kind, "cache_params"))
             expected.append(answer.logits)
     torch.testing.assert_close(torch.cat(found, 1), torch.cat(expected, 1), rtol=0, atol=1e-4)
 
@@ -135,6 +158,11 @@ def test_the_authors_conversions_are_read() -> None:
     plan = mamba.read(raw, "config.json")
     assert plan.num_parameters() == 129_135_360, "the published size of mamba-130m"
     assert plan == mamba.read(mamba.write(plan), "again")
+    assert (
+        mamba.read(raw | {"time_step_rank": "auto"}, "x")
+        == mamba.read(raw | {"time_step_rank": None}, "x")
+        == plan
+    )
     for key in ("d_inner", "n_layer", "d_model"):
         with pytest.raises(ArtifactError, match=key):
             mamba.read(raw | {key: 1}, "config.json")
@@ -142,7 +170,10 @@ def test_the_authors_conversions_are_read() -> None:
 
 def test_both_spellings_of_infinity_are_read() -> None:
     raw = {"hidden_size": 16, "num_heads": 4, "head_dim": 8, "n_groups": 2, "model_type": "mamba2"}
-    plans = [mamba2.read(raw | {"time_step_limit": [0.0, end]}, "x") for end in ({"__float__": "Infinity"}, float("inf"))]
+    plans = [
+        mamba2.read(raw | {"time_step_limit": [0.0, end]}, "x")
+        for end in ({"__float__": "Infinity"}, float("inf"))
+    ]
     assert plans[0] == plans[1] == mamba2.read(raw, "x")
     for wrong in ([0.0, float("nan")], [0.0, None], 3, [2.0, 1.0], [True, 5.0]):
         with pytest.raises(ArtifactError, match=r"time_step_limit|dt_limit"):
@@ -163,3 +194,22 @@ def test_what_the_family_cannot_say_is_not_written() -> None:
             mamba.write(Architecture(97, 32, layers, 64, **options))  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         mamba2.write(Architecture(97, 32, (Layer(mixer),), 64))
+
+
+def test_a_stack_that_jamba_cannot_say_is_not_written() -> None:
+    norm = Norm("rms", 1e-6)
+    dense = FeedForward(20)
+    inner, attention = Mamba(64, selection_norm=norm), GroupedQuery(4, 2, 8)
+    good = [Layer(inner, dense, norm), Layer(attention, dense, norm), Layer(inner, dense, norm)]
+    written = jamba.write(Architecture(97, 32, tuple(good), 64, norm))
+    assert (written["attn_layer_period"], written["attn_layer_offset"], written["num_experts"]) == (2, 1, 1)
+    for layers in (
+        [*good[:2], *good[1:]],  # attention in the places 1, 2 and 4
+        [Layer(Mamba(64), dense, norm), good[1]],
+        [good[0], Layer(GroupedQuery(4, 2, 8, bias=True), dense, norm)],
+        [good[0], Layer(attention, FeedForward(21), norm)],
+        [good[0], Layer(attention, None, norm)],
+        [Layer(inner, MixtureOfExperts(2, dense), norm)],
+    ):
+        with pytest.raises(UsageError, match=r"Jamba"):
+            jamba.write(Architecture(97, 32, (*layers, good[1]), 64, norm))

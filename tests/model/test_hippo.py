@@ -58,15 +58,15 @@ def test_the_state_is_the_legendre_projection_of_the_whole_past() -> None:
     assert projection.abs().max() > 0.3
 
 
-@pytest.mark.parametrize("length", [300, 1200])
+@pytest.mark.parametrize("length", [300, 800])
 def test_it_recalls_a_long_signal(length: int) -> None:
     times = torch.arange(1, length + 1, dtype=torch.float64)
     signal = wave(times, length)
     errors = [
         float((hippo.recall(hippo.memorize(signal, size), times / length) - signal).square().mean().sqrt())
-        for size in (4, 12, 32)
+        for size in (4, 32)
     ]
-    assert errors[2] < 0.02 * float(signal.std()) and errors[0] > 10 * errors[2]
+    assert errors[1] < 0.02 * float(signal.std()) and errors[0] > 10 * errors[1]
     early = slice(0, length // 4)  # the oldest quarter is not forgotten
     kept = hippo.recall(hippo.memorize(signal, 32), times / length)
     assert float((kept - signal)[early].square().mean().sqrt()) < 0.04 * float(signal[early].std())

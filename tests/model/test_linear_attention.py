@@ -1,5 +1,6 @@
 """Linear attention and retention: the papers' formulas as loops, three equal forms, and a state that does not grow."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -63,6 +64,48 @@ def test_the_state_after_one_token_is_as_large_as_after_many(name: str) -> None:
     for length in (1, 2, 300):
         out, num_bytes = in_portions(module, x[:, :length], [length])
         assert torch.isfinite(out).all() and num_bytes == EVERY[name].state_bytes(12)
+
+
+@every
+def test_impossible_sizes_are_refused_by_name(name: str) -> None:
+    """0 is no way to say None, True is no count, 2.5 no number of heads."""
+    spec, sizes = EVERY[name], 0
+    for field in dataclasses.fields(spec):
+        if field.type in ("int", "int | None"):
+            sizes += 1
+            for wrong in (0, -1, True, 2.5):
+                with pytest.raises(UsageError, match=f"{field.name} = {wrong}"):
+                    dataclasses.replace(spec, **{field.name: wrong})
+        if field.name == "depth":
+            with pytest.raises(UsageError, match="depth"):
+                dataclasses.replace(spec, depth=1.5)
+    assert sizes
+
+
+@every
+def test_costs_do_not_depend_on_the_length(name: str) -> None:
+    spec = EVERY[name]
+    assert spec.cache_bytes_per_token() == 0
+    assert spec.mixing_flops(1000) == spec.mixing_flops(10**6) >= 0
+
+
+@every
+def test_a_module_made_without_memory_takes_weights(name: str) -> None:
+    """As loaders do: build on the meta device, then assign; nothing may be made in the constructor but weights."""
+    module, x = built(EVERY[name], 12), random(1, 9, 12)
+    with torch.device("meta"):
+        empty = EVERY[name].build(12, 0)
+    empty.load_state_dict(module.state_dict(), strict=True, assign=True)
+    assert torch.equal(whole(empty, x), whole(module, x))
+
+
+@every
+def test_a_text_that_repeats_one_large_token_stays_finite(name: str) -> None:
+    module = built(EVERY[name], 12, torch.float32)
+    x = (30 * random(1, 1, 12, dtype=torch.float32)).expand(1, 200, 12).clone().requires_grad_()
+    out = module(x, place_at(EVERY[name], 0, 200))
+    grads = torch.autograd.grad(out.mean(), [x, *module.parameters()])
+    assert torch.isfinite(out).all() and all(torch.isfinite(grad).all() for grad in grads)
 
 
 @every
@@ -137,12 +180,22 @@ def test_retention_rotation_depends_on_the_distance_only() -> None:
     spec = Retention(1, 6, chunk=8)
     module, x = built(spec, 12), random(1, 9, 12)
     with torch.no_grad():
-        late = module(x, place_at(spec, 50, 59)._replace(**_last(place_at(spec, 50, 9))))
-    torch.testing.assert_close(late, whole(module, x), rtol=0, atol=1e-6)  # tables are float32
+        late = module(x, place_at(spec, 50, 9))
+    torch.testing.assert_close(late, whole(module, x), rtol=0, atol=1e-5)  # the tables of angles are float32
 
 
-def _last(place: Any) -> dict[str, Any]:
-    return {"cos": place.cos, "sin": place.sin, "positions": place.positions}
+def test_long_texts_with_a_cache_form_no_mask() -> None:
+    """A mask of 20,000 x 20,000 would take 400 MB and make the linear layers quadratic."""
+    from ownlm.model.architecture import Architecture
+    from ownlm.model.blocks import Layer
+    from ownlm.model.decoder import Decoder
+
+    model = Decoder(Architecture(7, 8, (Layer(LinearAttention(1, 4)),), 30_000))
+    seen: list[Any] = []
+    model.blocks[0].mixer.register_forward_pre_hook(lambda module, args: seen.append(args[1].mask))
+    with torch.no_grad():
+        model(torch.zeros(1, 20_000, dtype=torch.long), model.new_cache())
+    assert seen == [None]
 
 
 def test_decays_are_those_of_the_paper() -> None:

@@ -67,7 +67,9 @@ def test_large_steps_neither_overflow_nor_spoil_gradients() -> None:
     x, dt, A, write, read, _ = (v.float().requires_grad_() for v in drawn(1, 130, 2, 3, 1, 4))
     y, _ = ssd(x, dt * 50, A, write, read, chunk=64)
     expected, _ = ssd_recurrent(*(v.double() for v in (x, dt * 50, A, write, read)))
-    torch.testing.assert_close(y.double(), expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
+    torch.testing.assert_close(
+        y.double(), expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max())
+    )
     gradients = torch.autograd.grad(y.square().sum(), (x, dt, A, write, read))
     assert all(torch.isfinite(g).all() for g in gradients)
 
@@ -104,7 +106,9 @@ def test_one_decode_step_costs_the_same_memory_at_any_length() -> None:
     model = Decoder(Architecture(97, 32, (Layer(spec),) * 3, 1 << 20)).eval()
     cache, sizes = model.new_cache(), []
     with torch.no_grad():
-        for text in torch.randint(0, 97, (2, 501), generator=torch.Generator().manual_seed(0)).split([1, 499, 1], 1):
+        for text in torch.randint(0, 97, (2, 501), generator=torch.Generator().manual_seed(0)).split(
+            [1, 499, 1], 1
+        ):
             model(text, cache)
             sizes.append(cache.num_bytes)
     assert sizes == [2 * 3 * spec.state_bytes()] * 3 and model.cache_bytes_per_token() == 0

@@ -167,6 +167,33 @@ def test_neural_memory_recalls_a_pair_beyond_any_window() -> None:
     assert (keys[:3] @ forgotten).abs().max() < 1e-9
 
 
+def test_the_layer_of_neural_memory_answers_a_question_200_tokens_later() -> None:
+    """The whole layer, its projections set by hand: the input has slots for a query, a key, a value, and a one."""
+    C, place = 8, {"q": 0, "k": 8, "v": 16}
+    module = NeuralMemory(1, C, chunk=1, rate=1.0, taps=1).build(3 * C + 1, 0).double()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.zero_()
+        for name, first in place.items():
+            getattr(module, name).weight[:, first : first + C] = torch.eye(C)
+            getattr(module, f"{name}_convolution").weight.fill_(1.0)
+        module.rule_start.copy_(torch.tensor([60.0, -60.0, -60.0]))  # whole steps, no momentum, no forgetting
+        module.gate.weight[:, -1], module.recall_norm.weight[:] = 1.0, 1.0
+        module.o.weight[:C] = torch.eye(C)
+    x = torch.zeros(1, 204, 3 * C + 1, dtype=torch.float64)
+    x[..., -1] = 1.0
+    values = random(204, C)
+    for t in range(200):  # keys 0 and 1 once, then the six others again and again
+        x[0, t, C + (t if t < 2 else 2 + t % 6)] = 1.0
+        x[0, t, 2 * C : 3 * C] = values[t]
+    x[0, 200, 1], x[0, 201, 0] = 1.0, 1.0
+    out, _ = in_portions(module, x, [150, 50, 1, 3])
+    for at, asked in ((200, 1), (201, 0)):
+        stored = F.silu(values[asked])
+        expected = stored / stored.square().mean().sqrt() * F.silu(torch.tensor(1.0))
+        torch.testing.assert_close(out[0, at, :C], expected, rtol=0, atol=1e-4)
+
+
 def test_a_text_that_repeats_itself_does_not_blow_the_memory_up() -> None:
     for spec in (
         NeuralMemory(1, 8),

@@ -186,9 +186,9 @@ def test_a_gru_trains_while_both_norms_are_logged_and_drawn(tmp_path: Path) -> N
     order = torch.Generator().manual_seed(0)
     log, drawn = tmp_path / "norms.jsonl", []
     with log.open("w") as file:
-        for step in range(61):
+        for step in range(41):
             batch = windows[torch.randint(0, len(windows), (8,), generator=order)]
-            if step % 30 == 0:
+            if step % 20 == 0:
                 measured = norms_over_time(model, batch)
                 drawn.append((f"step {step}", measured))
                 file.writelines(json.dumps(row) + "\n" for row in measured.rows(step))
@@ -199,9 +199,9 @@ def test_a_gru_trains_while_both_norms_are_logged_and_drawn(tmp_path: Path) -> N
             loss.backward()
             optimizer.step()
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    assert len(rows) == 3 * 2 * 24 and {r["step"] for r in rows} == {0, 30, 60}
+    assert len(rows) == 3 * 2 * 24 and {r["step"] for r in rows} == {0, 20, 40}
     assert all(r["hidden_norm"] > 0 and r["gradient_norm"] > 0 for r in rows)
-    assert drawn[-1][1].loss < 0.4 * drawn[0][1].loss
+    assert drawn[-1][1].loss < 0.6 * drawn[0][1].loss
     draw(drawn, tmp_path / "norms.png")
     assert (tmp_path / "norms.png").stat().st_size > 10_000
 

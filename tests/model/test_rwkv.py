@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from portions import built, random, whole
 from torch import Tensor
 
-from ownlm.errors import UsageError
+from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
 from ownlm.model.decoder import Decoder
@@ -209,12 +209,14 @@ def test_logits_of_transformers_rwkv_in_both_directions(transformers: Any, name:
         expected = theirs(ids, use_cache=False).logits
         torch.testing.assert_close(ours(ids), expected, rtol=0, atol=1e-4)
         assert expected.abs().max() > 1
-        cache, state, steps = ours.new_cache(), None, []
+        cache, state = ours.new_cache(), None
         for t in range(0 if name == "narrow" else 21):
-            answer = theirs(ids[:, t : t + 1], state=state, use_cache=True)
+            answer = theirs(
+                ids[:1, t : t + 1], state=state, use_cache=True
+            )  # it mixes rows of a larger batch
             state = answer.state
-            steps.append(ours(ids[:, t : t + 1], cache))
-            torch.testing.assert_close(steps[-1], answer.logits, rtol=0, atol=1e-4)
+            torch.testing.assert_close(ours(ids[:1, t : t + 1], cache), answer.logits, rtol=0, atol=1e-4)
+            torch.testing.assert_close(answer.logits, expected[:1, t : t + 1], rtol=0, atol=1e-4)
         hf.save(ours, tmp_path / "ours", eos_ids=[0], bos_id=0, pad_id=None)
         again = transformers.RwkvForCausalLM.from_pretrained(tmp_path / "ours").eval()
         torch.testing.assert_close(again(ids, use_cache=False).logits, expected, rtol=0, atol=1e-4)
@@ -238,6 +240,23 @@ def test_rules_cover_every_tensor_of_transformers(transformers: Any) -> None:
     ids = torch.randint(0, 97, (1, 9), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(ours(ids), theirs(ids, use_cache=False).logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"hidden_size": 0}, {"num_hidden_layers": 10**9}, {"intermediate_size": "64"}, {"layer_norm_epsilon": 0.0},
+    {"tie_word_embeddings": "yes"}, {"vocab_size": 2.5}, {"num_experts": 4}, {"architectures": ["RwkvModel"]},
+])  # fmt: skip
+def test_a_config_that_is_no_rwkv_is_refused(wrong: dict[str, Any]) -> None:
+    rwkv = pytest.importorskip("ownlm.model.adapters.families.rwkv")
+    plain = {
+        "model_type": "rwkv",
+        "architectures": ["RwkvForCausalLM"],
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+    }
+    assert rwkv.read(plain, "here").num_layers == 4
+    with pytest.raises(ArtifactError):
+        rwkv.read(plain | wrong, "here")
 
 
 def test_what_is_no_rwkv_is_not_written_as_one() -> None:

@@ -111,7 +111,7 @@ def test_s4_starts_with_the_memory_of_hippo(kind: str) -> None:
     mixer.initialize(torch.Generator().manual_seed(0))
     mixer.double()
     with torch.no_grad():
-        eigen, b, c, p, step = mixer.parts()
+        _, _, c, _, step = mixer.parts()
         A, B = hippo.legs(8)
         _, _, _, V = hippo.normal_plus_low_rank(8)
         upper = V[:, 4:]
@@ -146,7 +146,7 @@ def test_s5_scan_equals_the_naive_loop(spec: S5, time: int) -> None:
                 grown = torch.exp(step * eigen)
                 state = grown * state + (grown - 1) / eigen * (b @ u[n, t].to(b.dtype))
                 expected[n, t] = (c @ state).real
-        found, end = mixer.mix(u, None)
+        found, _ = mixer.mix(u, None)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
         first, state = mixer.mix(u[:, :1], None)
         rest = [mixer.mix(u[:, 1:], state)[0]] if time > 1 else []

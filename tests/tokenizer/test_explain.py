@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.tokenizer import bpe
-from ownlm.tokenizer.explain import Node, explain, shown
+from ownlm.tokenizer.explain import explain
+from ownlm.tokenizer.explained import Node, shown
 
 TEXT = "the lower the newest the widest lower lowest new newer wide 12345 den Löwen über\n" * 40
 TOKENIZER = bpe.train([TEXT], 360, "llama3")

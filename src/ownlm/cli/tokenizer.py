@@ -50,10 +50,20 @@ def train(
     folder: Annotated[Path, typer.Option("--out", help="Folder to write the tokenizer into.")],
     kind: Annotated[Kind, typer.Option(help="Algorithm.")] = "bpe",
     vocab_size: Annotated[int, typer.Option(help="Tokens wanted, special ones included.", min=1)] = 32000,
-    family: Annotated[str, typer.Option(help="Split pattern of byte-level BPE.")] = "llama3",
+    family: Annotated[
+        str | None,
+        typer.Option(
+            help="Split pattern of bpe: gpt2, cl100k, o200k, llama3 (default), qwen2.", show_default=False
+        ),
+    ] = None,
     min_count: Annotated[
-        int, typer.Option(help="Rarer pairs (characters, words) are not learned.", min=1)
-    ] = 2,
+        int | None,
+        typer.Option(
+            help="Rarer pairs, substrings or characters are not learned (default 2; characters: 1).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer folder that Hugging Face `tokenizers` loads too.
@@ -65,6 +75,7 @@ def train(
     from ownlm.tokenizer import trainers
     from ownlm.tokenizer.load import load as reload
 
+    _refuse_model_folder(folder)
     found = trainers.train(kind, _texts(data), vocab_size, family=family, min_count=min_count)
     found.tokenizer.save(folder)
     again = reload(folder)
@@ -99,7 +110,7 @@ def encode(
 
     Example: ownlm tokenizer encode out/quickstart "How do I sort a list?"
     """
-    from ownlm.tokenizer.explain import shown
+    from ownlm.tokenizer.explained import shown
 
     found = load(tokenizer, family)
     given = _given(text, file)
@@ -280,18 +291,21 @@ def extend(
     from ownlm.tokenizer.extend import extend as extended
     from ownlm.tokenizer.tokenizer import Tokenizer
 
+    _refuse_model_folder(folder)
     old = load(tokenizer, family)
     if not isinstance(old, Tokenizer):
         raise UsageError(
-            "Only byte-level BPE tokenizers can be extended.", str(tokenizer), "train a new one instead"
+            "Only byte-level BPE tokenizers of ownlm's own form can be extended.",
+            f"{tokenizer}: {old.family}",
+            "train a new one with `ownlm tokenizer train`",
         )
-    found = extended(old, _texts(data), tokens, min_count)
     source = tokenizer / "model" if (tokenizer / "model" / "config.json").is_file() else tokenizer
+    found = extended(old, _texts(data), tokens, min_count)
     resized = (source / "config.json").is_file()
     if resized:
-        from ownlm.model.resize import resize_folder
+        from ownlm.cli.resize import resize_folder
 
-        resize_folder(source, folder, found.pieces)
+        resize_folder(source, folder, found.old_size, found.pieces)
     found.tokenizer.save(folder)
     facts = {"folder": str(folder), "vocab_size": found.tokenizer.vocab_size, "new_tokens": len(found.pieces),
              "requested": found.requested, "tokens_before": found.tokens_before, "tokens_after": found.tokens_after,
@@ -336,6 +350,18 @@ def cost(
     for row in rows:
         room = {None: "", True: "", False: "  DOES NOT FIT its context"}[row["fits"]]
         out.print(f"{row['model']:<24} {row['input_tokens']:>9,} in + {row['output_tokens']:,} out  {row['cost']:.6f}{room}", markup=False)  # fmt: skip
+
+
+def _refuse_model_folder(folder: Path) -> None:
+    """A model's tokenizer is never written over: its ids would no longer be those that the model knows."""
+    if (folder / "config.json").is_file() or (folder / "model" / "config.json").is_file():
+        raise UsageError(
+            "There is a model in this folder, and it needs the tokenizer that it has.",
+            f"--out {folder}",
+            "choose another folder",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("This is a file, not a folder.", f"--out {folder}", "choose another name")
 
 
 def _given(text: str | None, file: Path | None) -> str:

@@ -56,6 +56,11 @@ class Architecture:
     def num_layers(self) -> int:
         return len(self.layers)
 
+    @property
+    def causal(self) -> bool:
+        """Whether no token depends on a later one: all but mixtures of experts with expert choice."""
+        return all(getattr(layer.feed_forward, "causal", True) for layer in self.layers)
+
     def windows(self) -> tuple[int | None, ...]:
         """Of each layer, in tokens; None where it sees everything."""
         return tuple(getattr(layer.mixer, "window", None) for layer in self.layers)

@@ -133,8 +133,9 @@ class BytePatch(nn.Module):
         generator = torch.Generator(device=self.first_byte.device).manual_seed(seed)
         own: set[nn.Parameter] = set()
         for module in self.modules():
-            if module is not self and hasattr(module, "initialize"):
-                module.initialize(generator)
+            start = getattr(module, "initialize", None)
+            if module is not self and start is not None:
+                start(generator)
                 own.update(module.parameters())
         for name, weight in self.named_parameters():
             if weight in own:
@@ -180,7 +181,7 @@ class BytePatch(nn.Module):
     def _global(self, x: Tensor, cache: ByteCache | None) -> Tensor:
         """x [B, N, P*G] -> what each byte of the patch after it is told, [B, N, P, D]."""
         x = self.global_norm(_through(self.global_blocks, x, None if cache is None else cache.wide))
-        told: Tensor = self.to_local(x.unflatten(-1, (self.config.patch_size, -1)))
+        told: Tensor = self.to_local(x.view(*x.shape[:2], self.config.patch_size, -1))
         return told
 
     def _local(self, x: Tensor, cache: DecodeCache | None) -> Tensor:

@@ -18,6 +18,7 @@ from ownlm.model.recurrent.delta_net import DeltaNet
 from ownlm.model.recurrent.gated_delta_net import GatedDeltaNet
 from ownlm.model.recurrent.linear_attention import LinearAttention
 from ownlm.model.recurrent.retnet import Retention
+from ownlm.model.recurrent.rwkv_matrix import MatrixTimeMix
 from ownlm.model.ssm.mamba import Mamba
 from ownlm.model.ssm.mamba2 import Mamba2
 from ownlm.model.ssm.s4 import S4
@@ -65,7 +66,7 @@ def attention(width: int, depth: int, vocab_size: int) -> Line:
 
 
 def state_space(width: int, depth: int, vocab_size: int) -> Line:
-    """Full attention beside S4, S5, Mamba, Mamba-2, and one attention among three Mamba-2."""
+    """Full attention beside S4, S5, Mamba, Mamba-2, RWKV-6, and one attention among three Mamba-2."""
     mamba2 = Mamba2(2 * width // HEAD, HEAD, 16)
     line: dict[str, Sequence[MixerSpec]] = {
         "attention": [_full(width)] * depth,
@@ -73,6 +74,7 @@ def state_space(width: int, depth: int, vocab_size: int) -> Line:
         "S5": [S5(width)] * depth,
         "Mamba": [Mamba(2 * width)] * depth,
         "Mamba-2": [mamba2] * depth,
+        "RWKV-6": [MatrixTimeMix(width // HEAD, HEAD, mix_rank=8, decay_rank=16)] * depth,
         "hybrid": _mixed(mamba2, width, depth),
     }
     return {name: matched(mixers, width, vocab_size) for name, mixers in line.items()}

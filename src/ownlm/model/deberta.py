@@ -93,7 +93,7 @@ class DistanceTable(nn.Module):
     def forward(self, positions: Tensor, keys: Tensor) -> Tensor:
         """[2P, D]: what each distance is; the attention looks up which distance is where."""
         table: Tensor = self.table.weight
-        return table if self.norm is None else self.norm(table)  # type: ignore[no-any-return]
+        return table if self.norm is None else self.norm(table)
 
 
 class DisentangledAttention(CrossAttention):
@@ -108,14 +108,18 @@ class DisentangledAttention(CrossAttention):
         self.distance_q = nn.Linear(width, inner) if "p2c" in own else None
 
     def forward(
-        self, x: Tensor, source: Tensor, mask: Tensor | None = None, relative: Tensor | None = None
+        self,
+        x: Tensor,
+        source: Tensor | tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        relative: Tensor | None = None,
     ) -> Tensor:
         """x [B, T, D] looks at source [B, T, D] of the same text; relative [2P, D] from Distances -> [B, T, D]."""
         if relative is None:
             raise UsageError(
                 "Disentangled attention needs distances.", "relative = None", "use Distances in its Stack"
             )
-        q, (k, v) = self.split(self.q(x)), self.keys_values(source)  # [B,H,T,C]
+        q, (k, v) = self.split(self.q(x)), self.pair(source)  # [B,H,T,C]
         scores = self.tap("content_scores", q @ k.transpose(-1, -2) * self.scale)  # [B,H,T,T]
         scores = scores + self.tap("distance_scores", self._distance_scores(q, k, relative))
         added = score_bias(mask, None, scores.dtype)

@@ -44,6 +44,10 @@ class Decoder(nn.Module):
         self.output = None if plan.tie_embeddings else nn.Linear(plan.hidden_size, plan.vocab_size, bias=False)
         # What tells layers apart before they compute: which rotation, which reach. Equal ones share a Place.
         self._kinds = [(_rotation(layer.mixer), getattr(layer.mixer, "window", None)) for layer in plan.layers]
+        # Of the layers that attend; a recurrence, which adds nothing to the cache, has no use for a T x T mask.
+        self._reaches = {
+            getattr(layer.mixer, "window", None) for layer in plan.layers if layer.mixer.cache_bytes_per_token()
+        }
         self.ropes = {r: RotaryTable(*r, plan.max_positions) for r, _ in self._kinds if r is not None}
         if not self.embedding.weight.is_meta:
             self.initialize(seed)
@@ -64,7 +68,8 @@ class Decoder(nn.Module):
             if weight in own:
                 continue
             if weight.ndim > 1:
-                writes = name.endswith(("mixer.o.weight", "feed_forward.down.weight"))
+                # Of a mixture of experts each expert writes, and the shared one.
+                writes = name.endswith("mixer.o.weight") or (".feed_forward." in name and name.endswith("down.weight"))
                 weight.normal_(0.0, std * (residual if writes else 1.0), generator=generator)
             elif name.endswith(".bias"):
                 weight.zero_()
@@ -79,7 +84,12 @@ class Decoder(nn.Module):
         Without a cache the sequence starts at position 0 and mixing is causal. A DecodeCache (`new_cache`) goes on
         where it stands; for another cache `positions` [B, T] int64 says where each token stands.
         """
+        if ids.ndim != 2 or not ids.numel():
+            raise UsageError("A model needs at least one token.", f"ids of shape {list(ids.shape)}", "give ids [B, T]")
         self._check_length(ids.shape[1] + (cache.length if isinstance(cache, DecodeCache) else 0))
+        if cache is not None and not self.architecture.causal:
+            raise UsageError("This model cannot go on with a cache.", "a feed-forward layer in which later tokens change "
+                             "earlier ones (expert choice)", "run the whole text without a cache")  # fmt: skip
         if isinstance(cache, DecodeCache):
             positions = cache.begin(ids.shape[1], ids.device)
         elif positions is None:
@@ -110,7 +120,10 @@ class Decoder(nn.Module):
         return DecodeCache(self.architecture.windows())
 
     def _check_length(self, num_tokens: int) -> None:
-        limit = self.architecture.max_positions
+        # A rotation may reach further than config.json says (Qwen2 with YaRN), a table of vectors never.
+        stated = self.architecture.max_positions
+        ends = [rope.reach(stated) for rope, _ in self.ropes] if self.positions is None else []
+        limit = min(ends, default=stated)
         if num_tokens > limit and (self.ropes or self.positions is not None):
             raise UsageError("The text is longer than the model's positions.", f"{num_tokens:,} > {limit:,}",
                              "shorten it, or take a model with more positions")  # fmt: skip
@@ -123,7 +136,9 @@ class Decoder(nn.Module):
         for _, window in self._kinds:
             if window not in masks:
                 keys = positions if cache is None else cache.keys(window)
-                mask = causal_mask(T, device, window) if cache is None else cache.mask(window)
+                mask = None
+                if window in self._reaches:
+                    mask = causal_mask(T, device, window) if cache is None else cache.mask(window)
                 masks[window] = keys, mask
         return {
             (rope, window): Place(positions, *masks[window], *(turns[rope] if rope else (None, None)))

@@ -41,12 +41,17 @@ class EncoderEmbedding:
     norm: Norm = Norm("layer", 1e-12, bias=True)
     padding_id: int | None = None
     """Positions count only ids other than this one, which all stand at -1 (RoBERTa); None: all ids count."""
+    always_project: bool = False
+    """Project to D even where W = D (ALBERT)."""
+
+    def projects(self, hidden_size: int) -> bool:
+        return self.always_project or self.width != hidden_size
 
     def num_parameters(self, hidden_size: int) -> int:
         W = self.width
         found = (self.vocab_size + self.num_types) * W + self.norm.num_parameters(W)
         found += 0 if self.positions is None else self.positions.num_parameters(W)
-        return found + (0 if hidden_size == W else (W + 1) * hidden_size)
+        return found + ((W + 1) * hidden_size if self.projects(hidden_size) else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class EncoderConfig:
 
     def flops_per_token(self, context: int, *, training: bool = True) -> int:
         D, E = self.hidden_size, self.embedding
-        forward = self.stack.forward_flops(D, context) + (0 if D == E.width else 2 * D * E.width)
+        forward = self.stack.forward_flops(D, context) + (2 * D * E.width if E.projects(D) else 0)
         forward += self.heads.forward_flops(D, E.width, E.vocab_size)
         return 3 * forward if training else forward
 
@@ -83,10 +88,10 @@ class Embedding(nn.Module):
         super().__init__()
         self.spec, W = spec, spec.width
         self.word = nn.Embedding(spec.vocab_size, W)
-        self.positions = spec.positions and spec.positions.build(W)
+        self.positions = None if spec.positions is None else spec.positions.build(W)
         self.types = nn.Embedding(spec.num_types, W) if spec.num_types else None
         self.norm = spec.norm.build(W)
-        self.project = None if hidden_size == W else nn.Linear(W, hidden_size)
+        self.project = nn.Linear(W, hidden_size) if spec.projects(hidden_size) else None
 
     def forward(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
         """ids [B, T], types [B, T] (segment of each token, None: 0) -> [B, T, D]."""
@@ -203,6 +208,8 @@ def bert(
     norm_eps: float = 1e-12,
     num_distinct: int | None = None,
     padding_id: int | None = None,
+    always_project: bool = False,
+    initializer_range: float = 0.02,
     family: str = "bert",
 ) -> EncoderConfig:
     """BERT. `num_distinct` and `embedding_size` make it ALBERT, `padding_id` RoBERTa; all but DeBERTa are this."""
@@ -221,8 +228,10 @@ def bert(
     table = Learned(max_positions, 0 if padding_id is None else padding_id + 1)
     width = hidden_size if embedding_size is None else embedding_size
     heads = heads or EncoderHeads(masked=activation, norm_eps=norm_eps)
-    embedding = EncoderEmbedding(vocab_size, width, table, num_types, norm, padding_id)
-    return EncoderConfig(embedding, hidden_size, stack, heads, family=family)
+    embedding = EncoderEmbedding(vocab_size, width, table, num_types, norm, padding_id, always_project)
+    return EncoderConfig(
+        embedding, hidden_size, stack, heads, initializer_range=initializer_range, family=family
+    )
 
 
 def classifier(num_classes: int, pooler: str = "tanh") -> EncoderHeads:

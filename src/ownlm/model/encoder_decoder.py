@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ownlm.errors import UsageError
 from ownlm.model.absolute import Learned, Sinusoidal
-from ownlm.model.attention.cross import Heads, padding_mask
+from ownlm.model.attention.cross import CrossAttention, Heads, padding_mask
 from ownlm.model.layers import FeedForward, Norm
 from ownlm.model.place import DecodeCache
 from ownlm.model.stack import DecoderStack, EncoderStack, Stack
@@ -73,10 +73,11 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.config, D = config, config.hidden_size
         self.embedding = nn.Embedding(config.vocab_size, D)
-        self.encoder_positions = config.positions and config.positions.build(D)
-        self.decoder_positions = config.positions and config.positions.build(D)
-        self.encoder_embedding_norm = config.embedding_norm and config.embedding_norm.build(D)
-        self.decoder_embedding_norm = config.embedding_norm and config.embedding_norm.build(D)
+        table, norm = config.positions, config.embedding_norm
+        self.encoder_positions = None if table is None else table.build(D)
+        self.decoder_positions = None if table is None else table.build(D)
+        self.encoder_embedding_norm = None if norm is None else norm.build(D)
+        self.decoder_embedding_norm = None if norm is None else norm.build(D)
         self.encoder, self.decoder = EncoderStack(config.encoder, D), DecoderStack(config.decoder, D)
         self.output = None if config.tie_embeddings else nn.Linear(D, config.vocab_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(config.vocab_size)) if config.output_bias else None
@@ -96,10 +97,11 @@ class EncoderDecoder(nn.Module):
             elif isinstance(module, nn.Embedding):
                 module.weight.normal_(0.0, self.config.initializer_range, generator=generator)
         for stack in (self.encoder, self.decoder):
-            for block in stack.blocks:
-                for attention in (block.attention, getattr(block, "cross", None)):
-                    if attention is not None and attention.spec.scale is not None:
-                        attention.q.weight.mul_(attention.spec.head_dim**-0.5 / attention.spec.scale)
+            for weight in () if stack.relative is None else stack.relative.parameters():
+                weight.normal_(0.0, self.config.hidden_size**-0.5, generator=generator)
+        for module in self.modules():
+            if isinstance(module, CrossAttention) and module.spec.scale is not None:
+                module.q.weight.mul_(module.spec.head_dim**-0.5 / module.spec.scale)
 
     def forward(
         self, ids: Tensor, target_ids: Tensor, mask: Tensor | None = None, cache: DecodeCache | None = None

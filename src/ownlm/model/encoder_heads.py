@@ -6,7 +6,7 @@ Letters: B batch, T time, D model width, W embedding width, V vocabulary, N clas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +87,7 @@ class MaskedHead(nn.Module):
         self.dense = nn.Linear(width, embedding_width)
         self.norm = Norm("layer", eps, bias=True).build(embedding_width)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        self.activation = ACTIVATIONS[activation]
+        self.activation: Any = ACTIVATIONS[activation]
 
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
         """hidden [B, T, D], words [V, W] -> logits [B, T, V]."""
@@ -100,7 +100,7 @@ class ReplacedHead(nn.Module):
     def __init__(self, width: int, activation: str) -> None:
         super().__init__()
         self.dense, self.score = nn.Linear(width, width), nn.Linear(width, 1)
-        self.activation = ACTIVATIONS[activation]
+        self.activation: Any = ACTIVATIONS[activation]
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden [B, T, D] -> [B, T]."""
@@ -114,7 +114,7 @@ class Pooler(nn.Module):
     def __init__(self, width: int, activation: str) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.activation = torch.tanh if activation == "tanh" else ACTIVATIONS[activation]
+        self.activation: Any = torch.tanh if activation == "tanh" else ACTIVATIONS[activation]
 
     def forward(self, first: Tensor) -> Tensor:
         """[B, D] -> [B, D]."""

@@ -94,7 +94,7 @@ class Experts(Tapped):
         self.spec = spec
         self.router = spec.router.build(width, spec.num_experts)
         self.experts = nn.ModuleList(spec.expert.build(width) for _ in range(spec.num_experts))
-        self.shared = spec.shared and spec.shared.build(width)
+        self.shared = None if spec.shared is None else spec.shared.build(width)
         self.shared_gate = nn.Linear(width, 1, bias=False) if spec.shared_gate else None
         self.routing: Routing | None = None
 
@@ -181,6 +181,8 @@ def update_bias(layer: Experts, rate: float = 0.001) -> None:
     """After a training step: raise the bias of experts with less than the mean load, lower that of those with more,
     by `rate` (arXiv:2408.15664, algorithm 1). Raises UsageError for a router without a bias."""
     if not isinstance(layer.router, BiasedSigmoidRouter):
-        raise UsageError("Only the BiasedSigmoid router has a bias.", type(layer.router).__name__, "use balance_loss")
+        raise UsageError(
+            "Only the BiasedSigmoid router has a bias.", type(layer.router).__name__, "use balance_loss"
+        )
     wanted = _last(layer).wanted.to(layer.router.bias.dtype)
     layer.router.bias += rate * torch.sign(wanted.mean() - wanted)

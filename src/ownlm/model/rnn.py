@@ -96,7 +96,9 @@ class RecurrentLayer(Tapped):
         self.size, self.backward = size, backward
         self.cell = cell_class(cell)(inputs, size)
 
-    def forward(self, x: Tensor, state: State | None = None, mask: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """x [B, T, I], the state before or None for zero, mask bool [B, T] or None -> (h of every step [B, T, S], the last).
 
         Where mask is False there is no token: the state passes unchanged, the output is zero.
@@ -122,7 +124,9 @@ class RecurrentLayer(Tapped):
 class Recurrent(nn.Module):
     """Layers on top of each other; with both directions a layer gives [forward, backward] to the next."""
 
-    def __init__(self, cell: str, inputs: int, size: int, num_layers: int = 1, bidirectional: bool = False) -> None:
+    def __init__(
+        self, cell: str, inputs: int, size: int, num_layers: int = 1, bidirectional: bool = False
+    ) -> None:
         super().__init__()
         if min(inputs, size, num_layers) < 1:
             raise UsageError("A recurrent network needs positive sizes.", f"inputs = {inputs}, size = {size}, num_layers = {num_layers}", "correct them")  # fmt: skip
@@ -139,7 +143,9 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, list[State]]:
         """x [B, T, I] -> (y [B, T, S] or [B, T, 2S], the last state of each layer and direction, in torch's order)."""
         if x.ndim != 3 or x.shape[1] < 1:
-            raise UsageError("A recurrent network needs at least one token.", f"input {list(x.shape)}", "give [B, T, I]")
+            raise UsageError(
+                "A recurrent network needs at least one token.", f"input {list(x.shape)}", "give [B, T, I]"
+            )
         if states is not None and len(states) != len(self.layers):
             raise UsageError("The states are not those of this network.", f"{len(states)} for {len(self.layers)} layers", "pass what it returned")  # fmt: skip
         after: list[State] = []
@@ -153,7 +159,9 @@ class Recurrent(nn.Module):
         return x, after
 
 
-def count_parameters(cell: str, inputs: int, size: int, num_layers: int = 1, bidirectional: bool = False) -> int:
+def count_parameters(
+    cell: str, inputs: int, size: int, num_layers: int = 1, bidirectional: bool = False
+) -> int:
     """Of a `Recurrent`: G S (I + S + 2) per layer and direction."""
     gates, directions = cell_class(cell).GATES, 2 if bidirectional else 1
     widths = [inputs] + [directions * size] * (num_layers - 1)
@@ -168,7 +176,9 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
         if not isinstance(cell, ElmanCell | LSTMCell | GRUCell):
             continue
         size = cell.hidden.in_features
-        cell.input.weight.uniform_(-(cell.input.in_features**-0.5), cell.input.in_features**-0.5, generator=generator)
+        cell.input.weight.uniform_(
+            -(cell.input.in_features**-0.5), cell.input.in_features**-0.5, generator=generator
+        )
         for gate in range(cell.GATES):
             square = torch.randn(size, size, generator=generator)
             cell.hidden.weight[gate * size : (gate + 1) * size] = torch.linalg.qr(square)[0]

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ownlm.errors import MissingDependency, UsageError
+from ownlm.errors import UsageError
 from ownlm.model.hooks import Hook, hooked
 from ownlm.model.rnn_lm import RecurrentLM
+from ownlm.runtime.adapters.matplotlib import figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class TimeNorms:
     hidden: list[list[float]]
     """|h[t]|, the mean over the batch."""
     gradient: list[list[float]]
-    """|d loss / d h[t]| through all later steps, over the whole batch."""
+    """|d loss / d h[t]| through all later steps, over the whole batch. An LSTM's cell state c is another path beside."""
 
     def rows(self, step: int) -> list[dict[str, int | float]]:
         """One row per layer and time step, for a JSON-lines log; step: of the training."""
@@ -48,14 +49,19 @@ def norms_over_time(model: RecurrentLM, ids: Tensor, *, last_only: bool = False)
     last_only: the loss is that of the last token alone, which shows how far back it reaches; else of all.
     """
     if ids.ndim != 2 or ids.shape[1] < 2:
-        raise UsageError("Norms over time need at least two tokens.", f"ids {list(ids.shape)}", "give [B, T + 1]")
+        raise UsageError(
+            "Norms over time need at least two tokens.", f"ids {list(ids.shape)}", "give [B, T + 1]"
+        )
     num_layers = model.config.num_layers
     states: list[list[Tensor]] = [[] for _ in range(num_layers)]
 
     def keeper(layer: int) -> Hook:
         return lambda h: states[layer].append(h)
 
-    with torch.enable_grad(), hooked(model, {f"stack.layers.{n}.state": keeper(n) for n in range(num_layers)}):
+    with (
+        torch.enable_grad(),
+        hooked(model, {f"stack.layers.{n}.state": keeper(n) for n in range(num_layers)}),
+    ):
         logits, targets = model(ids[:, :-1]), ids[:, 1:]
         if last_only:
             logits, targets = logits[:, -1:], targets[:, -1:]
@@ -76,18 +82,12 @@ def draw(norms: Sequence[tuple[str, TimeNorms]], path: Path | str) -> None:
 
     Raises MissingDependency without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependency("Pictures need matplotlib.", str(error), "pip install matplotlib") from error
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for label, measured in norms:
-        for n, (hidden, gradient) in enumerate(zip(measured.hidden, measured.gradient, strict=True)):
-            left.plot(hidden, label=f"{label}, layer {n}")
-            # A zero has no place on a logarithmic axis: a gap shows it.
-            right.plot([g if g > 0 else float("nan") for g in gradient], label=f"{label}, layer {n}")
-    left.set(xlabel="time step", ylabel="|h[t]|", title="state")
-    right.set(xlabel="time step", ylabel="|d loss / d h[t]|", title="gradient", yscale="log")
-    left.legend(fontsize="small")
-    figure.savefig(path)
+    with figure(path, (9, 3.6), columns=2) as (left, right):
+        for label, measured in norms:
+            for n, (hidden, gradient) in enumerate(zip(measured.hidden, measured.gradient, strict=True)):
+                left.plot(hidden, label=f"{label}, layer {n}")
+                # A zero has no place on a logarithmic axis: a gap shows it.
+                right.plot([g if g > 0 else float("nan") for g in gradient], label=f"{label}, layer {n}")
+        left.set(xlabel="time step", ylabel="|h[t]|", title="state")
+        right.set(xlabel="time step", ylabel="|d loss / d h[t]|", title="gradient", yscale="log")
+        left.legend(fontsize="small")

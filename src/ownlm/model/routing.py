@@ -66,7 +66,9 @@ def _chosen(logits: Tensor, scores: Tensor, experts: Tensor, weights: Tensor) ->
 
 def _check_k(k: int, num_experts: int) -> None:
     if not 1 <= k <= num_experts:
-        raise UsageError("A token can use 1 to all experts.", f"k = {k}, {num_experts} experts", "change one of them")
+        raise UsageError(
+            "A token can use 1 to all experts.", f"k = {k}, {num_experts} experts", "change one of them"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,9 @@ class BiasedSigmoid:
 
     def build(self, width: int, num_experts: int) -> BiasedSigmoidRouter:
         _check_k(self.k, num_experts)
-        _check_groups(num_experts, self.k, self.num_groups, self.groups_per_token, 2 if self.num_groups > 1 else 1)
+        _check_groups(
+            num_experts, self.k, self.num_groups, self.groups_per_token, 2 if self.num_groups > 1 else 1
+        )
         return BiasedSigmoidRouter(self, width, num_experts)
 
     def experts_per_token(self, num_experts: int) -> float:

@@ -46,7 +46,9 @@ class Seq2SeqConfig:
         if self.attention not in ATTENTIONS:
             raise UsageError("This attention is not known.", repr(self.attention), f"use one of {', '.join(ATTENTIONS)}")  # fmt: skip
         if min(self.source_vocab_size, self.vocab_size, self.hidden_size) < 1 or self.hidden_size % 2:
-            raise UsageError("An encoder-decoder needs positive sizes and an even width.", str(self), "correct them")
+            raise UsageError(
+                "An encoder-decoder needs positive sizes and an even width.", str(self), "correct them"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,11 @@ class Seq2Seq(Tapped):
             self.attention.initialize(generator)
 
     def forward(
-        self, ids: Tensor, source: Tensor | Encoded, cache: DecodeCache | None = None, mask: Tensor | None = None
+        self,
+        ids: Tensor,
+        source: Tensor | Encoded,
+        cache: DecodeCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """ids [B, T] and source [B, S] int64 -> logits [B, T, V], causal in ids.
 
@@ -105,28 +111,41 @@ class Seq2Seq(Tapped):
     def encode(self, source: Tensor, mask: Tensor | None = None) -> Encoded:
         """source [B, S] int64, mask bool [B, S] or None -> what the decoder needs."""
         if mask is not None and not bool(mask.any(dim=1).all()):
-            raise UsageError("A source has no token.", "a row of the mask is False everywhere", "leave it out")
+            raise UsageError(
+                "A source has no token.", "a row of the mask is False everywhere", "leave it out"
+            )
         memory, (forward, backward) = self.encoder(self.source_embedding(source), mask=mask)  # [B,S,D]
         last = torch.cat((forward[0], backward[0]), dim=-1)
         return Encoded(self.tap("memory", memory), torch.tanh(self.bridge(last)), mask)
 
     def read(
-        self, ids: Tensor, source: Tensor | Encoded, cache: DecodeCache | None = None, mask: Tensor | None = None
+        self,
+        ids: Tensor,
+        source: Tensor | Encoded,
+        cache: DecodeCache | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(the output layer's input [B, T, D], the attention pattern [B, T, S] or None without attention)."""
         if isinstance(source, Encoded) and mask is not None:
-            raise UsageError("The mask of this source is already in it.", "mask beside an Encoded", "leave it out")
+            raise UsageError(
+                "The mask of this source is already in it.", "mask beside an Encoded", "leave it out"
+            )
+        if ids.ndim != 2 or ids.shape[1] < 1:
+            raise UsageError(
+                "The decoder needs at least one token.", f"ids {list(ids.shape)}", "give [B, T], from bos on"
+            )
         told = source if isinstance(source, Encoded) else self.encode(source, mask)
         state = told.start
         if cache is not None:
             cache.begin(ids.shape[1], ids.device)
             kept = cache.state(0)
             state = state if kept is None else kept
+        context: Tensor | None = None
+        pattern: Tensor | None = None
         if isinstance(self.attention, AdditiveAttention):
             hidden, context, pattern, state = self._ask_before(self.embedding(ids), state, told)
         else:
             hidden, ((state,),) = self.decoder(self.embedding(ids), [(state,)])  # [B,T,D]
-            context = pattern = None
             if self.attention is not None:
                 context, pattern = self.attention(hidden, told.memory, told.mask)  # [B,T,D], [B,T,S]
         if cache is not None:

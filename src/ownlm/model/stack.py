@@ -10,7 +10,7 @@ Letters: B batch, T time, S source time, D model width, H heads, C head width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -84,7 +84,8 @@ class EncoderBlock(Tapped):
     def __init__(self, spec: Stack, width: int) -> None:
         super().__init__()
         self.pre_norm = spec.pre_norm
-        self.attention, self.attention_norm = spec.attention.build(width), spec.norm.build(width)
+        self.attention: Any = spec.attention.build(width)  # nn.Module hides what an attention can do
+        self.attention_norm = spec.norm.build(width)
         self.feed_forward = spec.feed_forward.build(width)
         self.feed_forward_norm = spec.norm.build(width)
 
@@ -125,9 +126,10 @@ class DecoderBlock(EncoderBlock):
     def __init__(self, spec: Stack, width: int, layer: int) -> None:
         super().__init__(spec, width)
         self.layer = layer
-        self.cross, self.cross_norm = spec.attention.build(width), spec.norm.build(width)
+        self.cross: Any = spec.attention.build(width)
+        self.cross_norm = spec.norm.build(width)
 
-    def step(
+    def forward(  # type: ignore[override]
         self,
         x: Tensor,
         memory: Tensor,
@@ -144,14 +146,14 @@ class DecoderBlock(EncoderBlock):
         k, v = self.attention.keys_values(inner)  # [B,H,T,C]
         if cache is not None:
             k, v = cache.update(self.layer, k, v)  # [B,H,L,C]
-        added = self.attention.attend(inner, k, v, masks[0], relative)
+        added = self.attention(inner, (k, v), masks[0], relative)
         x = self.tap("residual_mid", self._after(self.attention_norm, x + added))
         source = None if cache is None else cache.state(self.layer)
         if source is None:
             source = self.cross.keys_values(memory)  # [B,H,S,C]
             if cache is not None:
                 cache.keep(self.layer, source)
-        added = self.cross.attend(self._before(self.cross_norm, x), *source, masks[1])
+        added = self.cross(self._before(self.cross_norm, x), source, masks[1])
         x = self.tap("residual_crossed", self._after(self.cross_norm, x + added))
         return self._fed(x)
 
@@ -173,7 +175,7 @@ class EncoderStack(nn.Module):
         relative = self.distances(positions)
         for n in self.order():
             x = self.blocks[n](x, mask, relative)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)
 
     def distances(self, positions: Tensor | None) -> Tensor | None:
         """What every layer gets as `relative`."""
@@ -205,5 +207,5 @@ class DecoderStack(nn.Module):
         masks = (visible(positions, keys), memory_mask)
         relative = None if self.relative is None else self.relative(positions, keys)
         for block in self.blocks:
-            x = block.step(x, memory, masks, relative, cache)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+            x = block(x, memory, masks, relative, cache)
+        return x if self.norm is None else self.norm(x)

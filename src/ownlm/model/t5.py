@@ -114,6 +114,7 @@ def t5(
         start_id=pad_id if start_id is None else start_id,
         eos_id=eos_id,
         family="t5",
+        initializer_range=1.0,  # as T5 was begun; the layers' norms and hidden_scale take the size away again
     )
 
 

@@ -101,11 +101,19 @@ class CharBPE:
         return list(known)
 
     def _encode(self, piece: str) -> list[int]:
-        if self.ignore_merges and piece in self._ids:
-            return [self._ids[piece]]
-        return merge_all(self._start(piece), lambda left, right: self._ranks.get((left, right)))
+        id = self.whole(piece)
+        if id is not None:
+            return [id]
+        return merge_all(self.start(piece), lambda left, right: self._ranks.get((left, right)))
 
-    def _start(self, piece: str) -> list[int]:
+    def whole(self, piece: str) -> int | None:
+        """The id of a piece that is a token, where `ignore_merges` looks there first."""
+        return self._ids.get(piece) if self.ignore_merges else None
+
+    def pair(self, left: int, right: int) -> Found:
+        return self._ranks.get((left, right))
+
+    def start(self, piece: str) -> list[int]:
         """One id per character, before merging."""
         ids: list[int] = []
         unknown = False  # is there an unknown token that has not been written yet?

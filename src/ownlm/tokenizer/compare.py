@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from ownlm.errors import UsageError
-from ownlm.tokenizer.explain import shown
+from ownlm.tokenizer.explained import shown
 
 
 class Encodes(Protocol):

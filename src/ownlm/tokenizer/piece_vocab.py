@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ownlm.tokenizer.char_bpe import CharBPE
+from ownlm.tokenizer.characters import Characters
 from ownlm.tokenizer.fields import Fields, require_unicode, wrong
 from ownlm.tokenizer.piece_model import MAX_IDS, PieceModel
 from ownlm.tokenizer.unigram import Unigram
@@ -62,12 +63,23 @@ def model_from_json(raw: dict[str, Any], where: str) -> PieceModel:
     """The model of any kind. Raises ArtifactError naming the field."""
     kind = kind_of(raw, where)
     if kind == "BPE":
-        return CharBPE.from_json(raw, where)
+        return (Characters if _single_characters(raw) else CharBPE).from_json(raw, where)
     if kind == "WordPiece":
         return WordPiece.from_json(raw, where)
     if kind == "Unigram":
         return Unigram.from_json(raw, where)
     return WordLevel.from_json(raw, where)
+
+
+def _single_characters(raw: dict[str, Any]) -> bool:
+    """A BPE that merges nothing and has no unknown token: an unknown character is an error, not dropped as in CharBPE."""
+    options = ("unk_token", "byte_fallback", "dropout", "continuing_subword_prefix", "end_of_word_suffix",
+               "fuse_unk", "ignore_merges")  # fmt: skip
+    vocab = raw.get("vocab")
+    return (
+        raw.get("merges") == [] and not any(raw.get(option) for option in options)
+        and isinstance(vocab, dict) and bool(vocab) and all(len(token) == 1 for token in vocab)
+    )  # fmt: skip
 
 
 def without_tokens(raw: dict[str, Any], hidden: Collection[str]) -> dict[str, Any]:

@@ -165,6 +165,15 @@ class PipelineTokenizer:
             ids += known
         return ids
 
+    def parts(self, text: str) -> list[tuple[str, int | None, bool]]:
+        """(normalised text, None or the id of an added token found, does it begin at the first character)."""
+        return self._find.parts(text, False, ())
+
+    def text_model(self) -> PieceModel:
+        """The model for ordinary text: no piece gives a special token."""
+        hidden = without_tokens(self.raw["model"], self.specials)
+        return self._model or model_from_json(hidden, f"{self._where}: model")
+
     def encode_batch(self, texts: Sequence[str], threads: int | None = None) -> list[np.ndarray]:
         """Ids of each text as uint16 (up to 65,536 tokens) or uint32 [n]."""
         dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
@@ -193,19 +202,19 @@ class PipelineTokenizer:
         token = self.token(id)
         if id in self._added_by_id:
             return token.encode("utf-8")
-        if self._byte_level:
+        if self.is_byte_level:
             return self._byte_table[id]
         if len(token) == 6 and token.startswith("<0x") and self.raw["model"].get("byte_fallback"):
             return bytes([int(token[3:5], 16)])
         return self._decode(["a", token]).removeprefix(self._decode(["a"])).encode("utf-8")
 
     @cached_property
-    def _byte_level(self) -> bool:
+    def is_byte_level(self) -> bool:
         return isinstance(self.raw.get("decoder"), dict) and self.raw["decoder"].get("type") == "ByteLevel"
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """For a byte-level vocabulary the exact bytes; otherwise the UTF-8 of `decode`."""
-        if self._byte_level:
+        if self.is_byte_level:
             values = ids.tolist() if isinstance(ids, np.ndarray) else ids
             self._check(values)
             table = self._byte_table
@@ -218,7 +227,7 @@ class PipelineTokenizer:
         if skip_special_tokens:
             self._check(values)
             values = [id for id in values if id not in self._special_ids]
-        if self._byte_level:
+        if self.is_byte_level:
             return self.decode_bytes(values).decode("utf-8", errors="replace")
         self._check(values)
         tokens = [self._tokens[id] for id in values]

@@ -33,7 +33,7 @@ class ScoredBPE:
         if not self._by_word:
             return self._cut(text)
         pieces: list[str] = []
-        for word in _WORDS.findall(text):
+        for word in self.words(text):
             known = self._cache.get(word)
             if known is None:
                 known = self._cut(word)
@@ -41,6 +41,20 @@ class ScoredBPE:
                     self._cache[word] = known
             pieces += known
         return pieces
+
+    def words(self, text: str) -> list[str]:
+        """The stretches that merges do not leave."""
+        return _WORDS.findall(text) if self._by_word else [text]
+
+    def id(self, piece: str) -> int:
+        """-1 for what is no piece."""
+        return self._ids.get(piece, -1)
+
+    def score(self, id: int) -> float:
+        return self._scores[id]
+
+    def is_unused(self, piece: str) -> bool:
+        return piece in self._unused
 
     def _cut(self, text: str) -> list[str]:
         fresh: dict[str, int] = {}  # characters that are no piece by themselves, but may be part of one

@@ -86,17 +86,17 @@ class SentencePieceTokenizer:
                 self._bytes[int(piece[3:5], 16)] = id
         whole = sorted((p for p, _, kind, _ in rows if kind == PieceType.USER_DEFINED), key=len, reverse=True)
         self._whole = regex.compile("|".join(map(regex.escape, whole))) if whole else None
-        self._merger: ScoredBPE | None = None
+        self.merger: ScoredBPE | None = None
         if spec.kind == "unigram":
             self._prepare_unigram(rows)
         elif spec.kind == "bpe":
             unused = {piece for piece, _, kind, _ in rows if kind == PieceType.UNUSED}
-            self._merger = ScoredBPE(self._ids, spec.scores, unused)
+            self.merger = ScoredBPE(self._ids, spec.scores, unused)
 
     def _prepare_unigram(self, rows: list[tuple[str, float, PieceType, int]]) -> None:
         normal = [score for _, score, kind, _ in rows if kind == PieceType.NORMAL]
         highest = np.float32(max([0.0, *normal]))  # sentencepiece starts from FLT_MIN, so it is never below 0
-        self._unknown_score = float(np.float32(min(normal, default=0.0)) - np.float32(UNKNOWN_PENALTY))
+        self.unknown_score = float(np.float32(min(normal, default=0.0)) - np.float32(UNKNOWN_PENALTY))
 
         def score(piece: str, own: float, kind: PieceType) -> float:
             if kind != PieceType.USER_DEFINED:
@@ -104,7 +104,7 @@ class SentencePieceTokenizer:
             bonus = float(np.float32(len(piece.encode("utf-8"))) * highest) - 0.1  # beats any cut of it
             return float(np.float32(bonus))
 
-        self._trie = trie(
+        self.trie = trie(
             (piece, score(piece, own, kind), id)
             for piece, own, kind, id in rows
             if kind in (PieceType.NORMAL, PieceType.USER_DEFINED)
@@ -174,41 +174,51 @@ class SentencePieceTokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise surrogate_error(error) from None
-        spec, previous = self.spec, False
+        previous = False
         ids: list[int] = []
-        for surface, id in self._cutters[spec.kind](self.normalize(text)):
-            unknown = id == spec.unk_id
-            if unknown and spec.byte_fallback:
-                ids.extend(self._bytes[byte] for byte in surface.encode("utf-8"))
-            elif not (unknown and previous):  # a run of unknown pieces is one
-                ids.append(id)
-            previous = unknown
+        for surface, id in self.surfaces(self.normalize(text)):
+            written, previous = self.written(surface, id, previous)
+            ids += written
         return ids
+
+    def surfaces(self, normal: str) -> list[Surface]:
+        """Normalised text in pieces; an unknown one has the id of the unknown piece."""
+        return self._cutters[self.spec.kind](normal)
+
+    def written(self, surface: str, id: int, previous: bool) -> tuple[Sequence[int], bool]:
+        """(ids of a surface, is it unknown). previous: the surface before was; a run of unknown ones is one id."""
+        unknown = id == self.spec.unk_id
+        if unknown and self.spec.byte_fallback:
+            return [self._bytes[byte] for byte in surface.encode("utf-8")], True
+        return (() if unknown and previous else (id,)), unknown
 
     def encode_batch(self, texts: Sequence[str], threads: int | None = None) -> list[np.ndarray]:
         """Ids of each text as uint16 (up to 65,536 pieces) or uint32 [n]; one thread, whatever is asked."""
         dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
         return [np.array(self.encode(text), dtype=dtype) for text in texts]
 
+    def cut_unigram(self, text: str) -> list[tuple[int, int, int]]:
+        """[(start, end, id)] of the most likely cut of normalised text."""
+        return best_cut(text, self.trie, self.unknown_score, self.spec.unk_id, single=True)
+
     def _unigram(self, text: str) -> list[Surface]:
-        cut = best_cut(text, self._trie, self._unknown_score, self.spec.unk_id, single=True)
-        return [(text[start:end], id) for start, end, id in cut]
+        return [(text[start:end], id) for start, end, id in self.cut_unigram(text)]
 
     def _bpe(self, text: str) -> list[Surface]:
         surfaces: list[Surface] = []
-        for stretch, whole in self._apart(text):
+        for stretch, whole in self.apart(text):
             if whole:
                 surfaces.append((stretch, self._ids[stretch]))
-            elif self._merger is not None:
+            elif self.merger is not None:
                 surfaces.extend(
-                    (piece, self._ids.get(piece, self.spec.unk_id)) for piece in self._merger.cut(stretch)
+                    (piece, self._ids.get(piece, self.spec.unk_id)) for piece in self.merger.cut(stretch)
                 )
         return surfaces
 
     def _chars(self, text: str) -> list[Surface]:
         unknown = self.spec.unk_id
         surfaces = []
-        for stretch, whole in self._apart(text):
+        for stretch, whole in self.apart(text):
             surfaces += [(p, self._ids.get(p, unknown)) for p in ([stretch] if whole else stretch)]
         return surfaces
 
@@ -217,7 +227,7 @@ class SentencePieceTokenizer:
         words = regex.findall(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+", text)
         return [(word, self._ids.get(word, self.spec.unk_id)) for word in words]
 
-    def _apart(self, text: str) -> list[tuple[str, bool]]:
+    def apart(self, text: str) -> list[tuple[str, bool]]:
         """(stretch, is it a user-defined piece), in order."""
         if self._whole is None:
             return [(text, False)]

@@ -31,8 +31,8 @@ class Unigram:
         self.vocab, self.scores = list(vocab), [float(score) for score in scores]
         self.unk_id, self.byte_fallback = unk_id, byte_fallback
         rows = zip(self.vocab, self.scores, range(len(self.vocab)), strict=True)
-        self._trie = trie(row for row in rows if row[0])
-        self._unknown_score = min(self.scores, default=0.0) - UNKNOWN_PENALTY
+        self.trie = trie(row for row in rows if row[0])
+        self.unknown_score = min(self.scores, default=0.0) - UNKNOWN_PENALTY
         self._ids = {token: id for id, token in enumerate(self.vocab)}
         self._bytes = [self._ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
         self._cache: dict[str, list[int]] = {}
@@ -48,11 +48,11 @@ class Unigram:
 
     def cut(self, piece: str) -> list[tuple[int, int, int]]:
         """[(start, end, id)] of the most likely cut; id -1: an unknown character."""
-        return best_cut(piece, self._trie, self._unknown_score, -1)
+        return best_cut(piece, self.trie, self.unknown_score, -1)
 
     def score(self, piece: str) -> float:
         """Logarithm of the probability of the most likely cut, unknown characters at their penalty."""
-        return sum(self._unknown_score if id < 0 else self.scores[id] for _, _, id in self.cut(piece))
+        return sum(self.unknown_score if id < 0 else self.scores[id] for _, _, id in self.cut(piece))
 
     def _encode(self, piece: str) -> list[int]:
         ids: list[int] = []

@@ -50,11 +50,12 @@ def train(
     character_coverage: float = 0.9995,
     longest_piece: int = 16,
     seed_factor: int = 12,
+    min_count: int = 2,
 ) -> tuple[Unigram, UnigramTraining]:
     """(model, account). Vocabulary: <unk>, specials, bytes if asked for, then pieces, best score first.
 
     character_coverage: share of the text's characters that get a token; the rarest are left out. seed_factor: size of
-    the seed vocabulary in vocabularies. Raises DataError for text without a character or with a lone surrogate,
+    the seed vocabulary in vocabularies. min_count: rarer substrings are no pieces. Raises DataError for text without a character or with a lone surrogate,
     UsageError when characters and specials alone do not fit.
     """
     words, num_bytes = count_words(texts)
@@ -70,7 +71,9 @@ def train(
             "ask for more tokens, lower character_coverage or set byte_fallback",
         )
     words = _without(words, kept)
-    pieces, counts = seed_pieces(words, kept, seed_factor * vocab_size, longest_piece, set(reserved))
+    pieces, counts = seed_pieces(
+        words, kept, seed_factor * vocab_size, longest_piece, set(reserved), min_count
+    )
     pieces, scores, likelihood = _shrink(words, pieces, counts, len(kept), wanted, longest_piece)
     order = sorted(range(len(pieces)), key=lambda n: (-scores[n], pieces[n]))
     low = float(min(scores))
@@ -127,16 +130,25 @@ def _without(words: Counter[str], kept: Sequence[str]) -> Counter[str]:
 
 
 def seed_pieces(
-    words: Counter[str], characters: Sequence[str], size: int, longest: int, taken: set[str]
+    words: Counter[str],
+    characters: Sequence[str],
+    size: int,
+    longest: int,
+    taken: set[str],
+    min_count: int = 2,
 ) -> tuple[list[str], Array]:
-    """(pieces, counts): the characters, then substrings seen twice or more, by count x length."""
+    """(pieces, counts): the characters, then substrings seen `min_count` times or more, by count x length."""
     counts: Counter[str] = Counter()
     for word, count in words.items():
         length = len(word)
         for start in range(length):
             for end in range(start + 1, min(length, start + longest) + 1):
                 counts[word[start:end]] += count
-    longer = [piece for piece, count in counts.items() if len(piece) > 1 and count > 1 and piece not in taken]
+    longer = [
+        piece
+        for piece, count in counts.items()
+        if len(piece) > 1 and count >= min_count and piece not in taken
+    ]
     longer.sort(key=lambda piece: (-counts[piece] * len(piece), piece))
     pieces = [*characters, *longer[: max(0, size - len(characters))]]
     return pieces, np.array([counts[piece] for piece in pieces], dtype=np.float64)

@@ -59,18 +59,22 @@ class WordPiece:
         ids: list[int] = []
         start, length = 0, len(piece)
         while start < length:
-            table, longest = (
-                (self._inside, self._longest_inside) if start else (self._ids, self._longest_first)
-            )
-            for end in range(min(length, start + longest), start, -1):
-                id = table.get(piece[start:end])
-                if id is not None:
-                    break
-            else:
+            found = self.longest(piece, start)
+            if found is None:
                 return []
+            id, start, _ = found
             ids.append(id)
-            start = end
         return ids
+
+    def longest(self, piece: str, start: int) -> tuple[int, int, int] | None:
+        """(id, where it ends, how many longer strings are none) of the longest token at this place of the word."""
+        table, longest = (self._inside, self._longest_inside) if start else (self._ids, self._longest_first)
+        furthest = min(len(piece), start + longest)
+        for end in range(furthest, start, -1):
+            id = table.get(piece[start:end])
+            if id is not None:
+                return id, end, furthest - end
+        return None
 
     def to_json(self) -> dict[str, Any]:
         return {

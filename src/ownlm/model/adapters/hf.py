@@ -1,25 +1,31 @@
-"""A decoder as a Hugging Face folder, and back: config.json, generation_config.json, safetensors.
+"""A model as a Hugging Face folder, and back: config.json, generation_config.json, safetensors.
 
-Written folders load in transformers 4.57 and 5.x as LlamaForCausalLM with equal logits. Nothing in a folder is
-ever executed, no file outside it is opened, and every tensor is checked by name, shape and type before it is read.
+    model = hf.load(folder)          # the class that config.json asks for; `model(ids)` gives logits
+    hf.save(model, elsewhere)
+
+Families live in families/; what each must define stands in rules.py. Written folders load in transformers 4.57 and 5.x
+with equal logits. Nothing in a folder is ever executed, no file outside it is opened, and every tensor is checked by
+name, shape and type before it is read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from ownlm.errors import ArtifactError, DigestMismatch
-from ownlm.model.adapters import hf_config
+from ownlm.errors import ArtifactError, DigestMismatch, UsageError
+from ownlm.model.adapters.families.table import FAMILIES
+from ownlm.model.adapters.rules import Rule
 from ownlm.model.config import ModelConfig
-from ownlm.model.decoder import Decoder
 from ownlm.runtime import artifact
 from ownlm.runtime.files import contained, read_json, sha256_file, write_atomic, write_json
 
@@ -34,57 +40,45 @@ TOKENIZER_FILES = (
 MAX_SHARD_BYTES = 4 << 30
 FLOATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
-NAMES = {
-    "mixer_norm": "input_layernorm",
-    "mixer.q": "self_attn.q_proj",
-    "mixer.k": "self_attn.k_proj",
-    "mixer.v": "self_attn.v_proj",
-    "mixer.o": "self_attn.o_proj",
-    "feed_forward_norm": "post_attention_layernorm",
-    "feed_forward.gate": "mlp.gate_proj",
-    "feed_forward.up": "mlp.up_proj",
-    "feed_forward.down": "mlp.down_proj",
-}
-"""Inside a block: our name -> Hugging Face's."""
-
 
 def save(
-    model: Decoder,
+    model: Any,
     folder: Path | str,
     *,
-    eos_ids: Sequence[int],
-    bos_id: int | None,
-    pad_id: int | None,
+    eos_ids: Sequence[int] = (),
+    bos_id: int | None = None,
+    pad_id: int | None = None,
     tokenizer_folder: Path | str | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
     """Write the model; with `tokenizer_folder` its four tokenizer files are copied beside it.
 
     Weights keep their dtype. Each file appears whole or not at all; the folder as a whole is made atomic by
-    the stage that calls this. Raises MachineError when the disk refuses.
+    the stage that calls this. Raises UsageError for a model that no family can hold, MachineError when the disk
+    refuses.
     """
     folder = Path(folder)
-    weights = dict(model.named_parameters())
-    tensors = {theirs: weights[ours].detach().contiguous() for ours, theirs in names(model.config).items()}
-    dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
+    family = family_of(model.config)
+    described = family.write(model.config)
+    tensors = _theirs(model, family.rules(model.config))
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    ids = {"bos_token_id": bos_id, "eos_token_id": list(eos_ids) or None, "pad_token_id": pad_id}
     write_json(
-        folder / "config.json",
-        hf_config.to_json(model.config, dtype=dtype, eos_ids=eos_ids, bos_id=bos_id, pad_id=pad_id),
+        folder / "config.json", {**ids, "torch_dtype": dtype, "dtype": dtype, "use_cache": True, **described}
     )
-    write_json(
-        folder / "generation_config.json",
-        hf_config.generation_json(eos_ids=eos_ids, bos_id=bos_id, pad_id=pad_id),
-    )
+    ids |= {key: described[key] for key in (*ids, "decoder_start_token_id") if described.get(key) is not None}
+    write_json(folder / "generation_config.json", {**ids, "do_sample": False})
     _write_shards(tensors, folder, max_shard_bytes)
     for name in TOKENIZER_FILES if tokenizer_folder else ():
         write_atomic(folder / name, (Path(tokenizer_folder or "") / name).read_bytes())
 
 
-def load(folder: Path | str, dtype: torch.dtype = torch.float32) -> Decoder:
+def load(folder: Path | str, dtype: torch.dtype = torch.float32) -> Any:
     """Read a model folder, ours or another's; weights are converted to `dtype`.
 
-    Raises ArtifactError (naming file and tensor) for anything damaged, missing, unexpected or unsupported, and
-    DigestMismatch when the folder has a manifest and a file differs from it.
+    Returns a `Decoder` for decoder-only families, otherwise the family's own class. Raises ArtifactError (naming
+    file and key or tensor) for anything damaged, missing, unexpected or unsupported, and DigestMismatch when the folder
+    has a manifest and a file differs from it.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
@@ -96,12 +90,38 @@ def load(folder: Path | str, dtype: torch.dtype = torch.float32) -> Decoder:
     config_file = contained(folder, "config.json")
     files = _weight_files(folder)
     _check_digests(folder, [config_file, *dict.fromkeys(files.values())])
-    config = hf_config.from_json(read_json(config_file), str(config_file))
-    state = _read_weights(config, files, folder, dtype)
+    family, config = read_config(read_json(config_file), str(config_file))
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model = Decoder(config)
-    model.load_state_dict(state, strict=True, assign=True)
-    return model
+        model: nn.Module = family.build(config)
+    _assign(model, _read_weights(model, family, config, files, folder, dtype))
+    return model.eval()
+
+
+def read_config(raw: object, where: str) -> tuple[ModuleType, Any]:
+    """(family, its config) of a parsed config.json; raises ArtifactError."""
+    if not isinstance(raw, dict) or not ("model_type" in raw or "architectures" in raw):
+        raise ArtifactError("config.json names no architecture.", where, "this is not a model folder")
+    kind = raw.get("model_type")
+    if kind not in FAMILIES:
+        raise ArtifactError(
+            "This model has an architecture or an option that ownlm does not support.",
+            f"{where}: model_type = {kind!r}",
+            f"ownlm reads {', '.join(FAMILIES)}",
+        )
+    family = FAMILIES[kind]
+    return family, family.read(raw, where)
+
+
+def family_of(config: Any) -> ModuleType:
+    """The family that holds a model of this config; raises UsageError where there is none."""
+    kind = "llama" if isinstance(config, ModelConfig) else getattr(config, "family", "")
+    if kind not in FAMILIES:
+        raise UsageError(
+            "This architecture has no Hugging Face form.",
+            f"{type(config).__name__} of family {kind!r}",
+            f"save one of {', '.join(FAMILIES)}; ownlm's checkpoints keep any model",
+        )
+    return FAMILIES[kind]
 
 
 def stop_ids(folder: Path | str) -> tuple[int, ...]:
@@ -117,15 +137,45 @@ def stop_ids(folder: Path | str) -> tuple[int, ...]:
     return tuple(ids)
 
 
-def names(config: ModelConfig) -> dict[str, str]:
-    """Our weight name -> Hugging Face's, for every weight of the model."""
-    table = {"embedding.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}
-    for layer in range(config.num_layers):
-        for ours, theirs in NAMES.items():
-            table[f"blocks.{layer}.{ours}.weight"] = f"model.layers.{layer}.{theirs}.weight"
-    if not config.tie_embeddings:
-        table["output.weight"] = "lm_head.weight"
-    return table
+def _theirs(model: nn.Module, rules: Sequence[Rule]) -> dict[str, Tensor]:
+    """Their tensors from ours; every weight and stored buffer of the model must be in one of them."""
+    weights = _weights(model)
+    named = {ours for rule in rules for ours in rule.ours}
+    lost = sorted(set(weights) - named)
+    missing = sorted(named - set(weights))
+    if lost or missing:
+        raise UsageError("This model has weights that its family does not know.", f"without a place: {lost[:4]}, missing: {missing[:4]}",
+                         "save it as the family that it is")  # fmt: skip
+    return {
+        rule.theirs: rule.join([weights[ours].detach() for ours in rule.ours]).contiguous() for rule in rules
+    }
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters (shared ones once) and stored buffers by name."""
+    found: dict[str, Tensor] = dict(model.named_parameters())
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, nn.Parameter):
+            found[name] = tensor
+    return found
+
+
+def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put the tensors in the places of the meta ones; what was shared stays shared."""
+    ours = _weights(model)
+    new = {}
+    for name, old in ours.items():
+        param = isinstance(old, nn.Parameter)
+        new[id(old)] = nn.Parameter(state[name], requires_grad=old.requires_grad) if param else state[name]
+    for module in model.modules():
+        for table in (module._parameters, module._buffers):
+            for name, old in table.items():
+                if old is not None and id(old) in new:
+                    table[name] = new[id(old)]  # type: ignore[assignment]
+                elif old is not None and old.is_meta:
+                    raise AssertionError(
+                        f"{type(module).__name__}.{name} was built on the meta device and is never filled"
+                    )
 
 
 def _write_shards(tensors: dict[str, Tensor], folder: Path, max_bytes: int) -> None:
@@ -189,36 +239,53 @@ def _check_digests(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _read_weights(
-    config: ModelConfig, files: dict[str, Path], folder: Path, dtype: torch.dtype
+    model: nn.Module,
+    family: ModuleType,
+    config: Any,
+    files: dict[str, Path],
+    folder: Path,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Every weight of the model under our names; raises ArtifactError on any disagreement with `config`."""
-    expected = {theirs: ours for ours, theirs in names(config).items()}
-    shapes = _shapes(config)
+    rules = {rule.theirs: rule for rule in family.rules(config)}
+    copies: dict[str, str] = family.copies(config)
+    ours = _weights(model)
+    shapes = {name: tuple(rule.join([ours[n] for n in rule.ours]).shape) for name, rule in rules.items()}
     state: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}  # what a copy must equal
+    second: list[tuple[str, Path]] = []
     for file in dict.fromkeys(files.values()):
-        for name, handle in _tensors(file):
-            if "" not in files and files.get(name) != file:
+        for stored, handle in _tensors(file):
+            if "" not in files and files.get(stored) != file:
                 raise ArtifactError(
-                    "A tensor is not where the weight index says.", f"{file}: {name}", "restore the folder"
+                    "A tensor is not where the weight index says.", f"{file}: {stored}", "restore the folder"
                 )
-            if name == "lm_head.weight" and config.tie_embeddings:
-                continue  # checked below, against the matrix that it must repeat
-            if name not in expected:
-                raise ArtifactError("The weights hold a tensor that this architecture lacks.", f"{file}: {name}",
-                                    "this is another kind of model; ownlm loads plain Llama decoders")  # fmt: skip
-            state[expected[name]] = _read(handle, name, shapes[expected[name]], file, dtype)
-    missing = [theirs for theirs, ours in expected.items() if ours not in state]
+            name = _renamed(stored, family)
+            if name in rules:
+                tensor = _read(handle, stored, shapes[name], file, dtype)
+                state.update(zip(rules[name].ours, rules[name].split(tensor), strict=True))
+                if name in copies.values():
+                    kept[name] = tensor
+            elif name in copies:
+                second.append((stored, file))  # checked below, against the tensor that it must repeat
+            elif not any(re.fullmatch(pattern, name) for pattern in family.IGNORED):
+                raise ArtifactError("The weights hold a tensor that this architecture lacks.", f"{file}: {stored}",
+                                    "this is another kind of model than config.json says")  # fmt: skip
+    missing = [name for name, rule in rules.items() if any(part not in state for part in rule.ours)]
     if missing:
         raise ArtifactError("The weights are incomplete.", f"{folder}: {len(missing)} tensors missing, first {missing[0]}",
                             "copy the whole model folder again")  # fmt: skip
-    if config.tie_embeddings:
-        _check_tied_copy(files, state["embedding.weight"], dtype)
-    return state
+    for stored, file in second:
+        _check_copy(stored, file, kept[copies[_renamed(stored, family)]], dtype)
+    # Copies of their own: pieces of one fused tensor must not share memory, and nothing may lie in a mapped file.
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
 
-def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {name: tuple(weight.shape) for name, weight in Decoder(config).named_parameters()}
+def _renamed(name: str, family: ModuleType) -> str:
+    """Older or shorter spellings of a name, as the family lists them in RENAMED."""
+    for pattern, instead in getattr(family, "RENAMED", ()):
+        name = re.sub(pattern, instead, name)
+    return name
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
@@ -241,9 +308,7 @@ def _read(handle: Any, name: str, shape: tuple[int, ...], file: Path, dtype: tor
     if header.get_dtype() not in FLOATS:
         raise ArtifactError("A tensor has a type that ownlm does not read.", f"{file}: {name} is {header.get_dtype()}",
                             f"supported: {', '.join(FLOATS)}; dequantize the model first")  # fmt: skip
-    tensor: Tensor = handle.get_tensor(name).to(
-        dtype, copy=True
-    )  # a copy: weights must not live in a mapped file
+    tensor: Tensor = handle.get_tensor(name).to(dtype)
     if not bool(torch.isfinite(tensor).all()):
         raise ArtifactError(
             "A tensor holds numbers that are not finite.", f"{file}: {name}", "copy or build it again"
@@ -251,12 +316,11 @@ def _read(handle: Any, name: str, shape: tuple[int, ...], file: Path, dtype: tor
     return tensor
 
 
-def _check_tied_copy(files: dict[str, Path], embedding: Tensor, dtype: torch.dtype) -> None:
-    """Some writers store the tied output layer as well; it must then be the embedding, bit for bit."""
-    for file in dict.fromkeys(files.values()):
-        for name, handle in _tensors(file):
-            if name != "lm_head.weight":
-                continue
-            if not torch.equal(_read(handle, name, tuple(embedding.shape), file, dtype), embedding):
-                raise ArtifactError("config.json ties the output layer to the embedding, but the weights differ.",
-                                    f"{file}: {name}", "set tie_word_embeddings to false in config.json")  # fmt: skip
+def _check_copy(name: str, file: Path, original: Tensor, dtype: torch.dtype) -> None:
+    """Some writers store tied weights twice; the second must then be the first, bit for bit."""
+    for stored, handle in _tensors(file):
+        if stored == name and not torch.equal(
+            _read(handle, name, tuple(original.shape), file, dtype), original
+        ):
+            raise ArtifactError("config.json ties the output layer to the embedding, but the weights differ.",
+                                f"{file}: {name}", "set tie_word_embeddings to false in config.json")  # fmt: skip

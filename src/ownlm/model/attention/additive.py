@@ -34,7 +34,9 @@ class AdditiveAttention(Tapped):
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """query [B, T, Q], memory [B, S, M], mask bool [B, S], True where there is a cell
         -> (context [B, T, M], pattern [B, T, S])."""
-        pattern = self.tap("pattern", scores(query, memory, self.q.weight, self.k.weight, self.v, mask).softmax(-1))
+        pattern = self.tap(
+            "pattern", scores(query, memory, self.q.weight, self.k.weight, self.v, mask).softmax(-1)
+        )
         return pattern @ memory, pattern
 
     @staticmethod
@@ -42,20 +44,26 @@ class AdditiveAttention(Tapped):
         return width * (query_width + memory_width + 1)
 
 
-def scores(query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def scores(
+    query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """e [B, T, S], -inf where the mask [B, S] is False; W [A, Q], U [A, M], v [A]."""
     e = torch.tanh((query @ W.T)[:, :, None] + (memory @ U.T)[:, None]) @ v
     return e if mask is None else e.masked_fill(~mask[:, None], float("-inf"))
 
 
-def attend(query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend(
+    query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The context [B, T, M]; shapes as `scores`."""
     return scores(query, memory, W, U, v, mask).softmax(dim=-1) @ memory
 
 
-def attend_by_hand(query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend_by_hand(
+    query: Tensor, memory: Tensor, W: Tensor, U: Tensor, v: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """As `attend`, differentiated by `gradients`."""
-    context: Tensor = _ByHand.apply(query, memory, W, U, v, mask)
+    context: Tensor = _ByHand.apply(query, memory, W, U, v, mask)  # type: ignore[no-untyped-call]
     return context
 
 
@@ -93,4 +101,5 @@ class _ByHand(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return (*gradients(*ctx.saved_tensors, ctx.mask, upstream), None)
+        query, memory, W, U, v = ctx.saved_tensors
+        return (*gradients(query, memory, W, U, v, ctx.mask, upstream), None)

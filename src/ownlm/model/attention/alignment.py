@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ownlm.errors import MissingDependency, UsageError
+from ownlm.errors import UsageError
+from ownlm.runtime.adapters.matplotlib import figure
 
 
 def draw_alignment(pattern: Tensor, source: Sequence[str], target: Sequence[str], path: Path | str) -> None:
@@ -18,14 +19,8 @@ def draw_alignment(pattern: Tensor, source: Sequence[str], target: Sequence[str]
     if tuple(pattern.shape) != (len(target), len(source)):
         raise UsageError("The pattern has another size than its words.", f"{list(pattern.shape)} for {len(target)} target and {len(source)} source tokens",
                          "give one row per target token and one column per source token")  # fmt: skip
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependency("Pictures need matplotlib.", str(error), "pip install matplotlib") from error
-    figure = Figure(figsize=(1 + 0.4 * len(source), 1 + 0.4 * len(target)), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(pattern.detach().float().cpu().numpy(), cmap="gray", vmin=0, vmax=1)
-    axes.set_xticks(range(len(source)), source)
-    axes.set_yticks(range(len(target)), target)
-    axes.set(xlabel="source", ylabel="target")
-    figure.savefig(path)
+    with figure(path, (1 + 0.4 * len(source), 1 + 0.4 * len(target))) as axes:
+        axes.imshow(pattern.detach().float().cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_xticks(range(len(source)), source)
+        axes.set_yticks(range(len(target)), target)
+        axes.set(xlabel="source", ylabel="target")

@@ -65,12 +65,6 @@ class CrossAttention(Tapped):
         self.v = nn.Linear(width, inner, bias=spec.bias)
         self.o = nn.Linear(inner, width, bias=spec.bias)
 
-    def forward(
-        self, x: Tensor, source: Tensor, mask: Tensor | None = None, relative: Tensor | None = None
-    ) -> Tensor:
-        """x [B, T, D] looks at source [B, S, D] -> [B, T, D]; mask and relative as in `attend`."""
-        return self.attend(x, *self.keys_values(source), mask, relative)
-
     def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """source [B, S, D] -> k and v, each [B, H, S, C]: what a cache keeps."""
         return self.split(self.k(source)), self.split(self.v(source))
@@ -80,15 +74,23 @@ class CrossAttention(Tapped):
         B, T, _ = flat.shape
         return flat.view(B, T, self.spec.num_heads, self.spec.head_dim).transpose(1, 2)
 
-    def attend(
-        self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, relative: Tensor | None = None
+    def pair(self, source: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """k and v of a source, which may be that pair already."""
+        return self.keys_values(source) if isinstance(source, Tensor) else source
+
+    def forward(
+        self,
+        x: Tensor,
+        source: Tensor | tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        relative: Tensor | None = None,
     ) -> Tensor:
-        """x [B, T, D], k and v [B, H, S, C] -> [B, T, D].
+        """x [B, T, D] looks at source [B, S, D], or at its k and v [B, H, S, C] -> [B, T, D].
 
         mask: bool, broadcastable to [B, 1, T, S], True where a query may look. relative: added to the scores,
         broadcastable to [B, H, T, S] (T5). A query that may look nowhere gets the mean of all values, not NaN.
         """
-        q = self.split(self.q(x))  # [B,H,T,C]
+        q, (k, v) = self.split(self.q(x)), self.pair(source)  # [B,H,T,C], [B,H,S,C]
         added = score_bias(mask, relative, q.dtype)
         if self.watched("pattern"):
             scores = q @ k.transpose(-1, -2) * self.scale  # [B,H,T,S]

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ownlm.errors import UsageError
-from ownlm.model.attention.latent import Latent, LatentAttention, turned, seen
+from ownlm.model.attention.latent import Latent, LatentAttention, seen, turned
 from ownlm.model.hooks import Tapped
 from ownlm.model.layers import LayerNorm
 from ownlm.model.place import Cache, Place
@@ -153,15 +153,19 @@ class SparseLatentAttention(Tapped):
 
     def attend(self, queries: Tensor, keys: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
         """queries [B, H, T, r+R] on keys [B, L, r+R], of which `chosen` [B, T, k]: mixed latents [B, H, T, r]."""
-        B, H, T, W = queries.shape
+        B, _, T, _ = queries.shape
         rows = torch.arange(B, device=keys.device)[:, None, None]
         found, losses = [], []
         for t in range(0, T, QUERIES_AT_ONCE):
             some = chosen[:, t : t + QUERIES_AT_ONCE]  # [B,t,k]
             gathered = keys[rows, some]  # [B,t,k,r+R]
             index = scores[:, t : t + QUERIES_AT_ONCE].gather(-1, some)  # [B,t,k]
-            hits = queries[:, :, t : t + QUERIES_AT_ONCE].transpose(1, 2) @ gathered.transpose(-1, -2)  # [B,t,H,k]
-            hits = (hits * self.attention.scale).masked_fill(index[:, :, None] == float("-inf"), float("-inf"))
+            hits = queries[:, :, t : t + QUERIES_AT_ONCE].transpose(1, 2) @ gathered.transpose(
+                -1, -2
+            )  # [B,t,H,k]
+            hits = (hits * self.attention.scale).masked_fill(
+                index[:, :, None] == float("-inf"), float("-inf")
+            )
             pattern = hits.softmax(dim=-1)
             found.append(pattern @ gathered[..., : self.spec.attention.latent])  # [B,t,H,r]
             if self.stage is not None:

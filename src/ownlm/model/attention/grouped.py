@@ -102,7 +102,8 @@ class Attention(Tapped):
         B, T, _ = x.shape
         q, k, v = self.heads(x)
         if place.cos is not None and place.sin is not None:
-            q, k = rotate(q, place.cos, place.sin), rotate(k, place.cos, place.sin)
+            pairs = self.spec.rope is not None and self.spec.rope.interleaved
+            q, k = rotate(q, place.cos, place.sin, pairs), rotate(k, place.cos, place.sin, pairs)
         q, k = self.tap("rotated_q", q), self.tap("rotated_k", k)
         if cache is not None:
             k, v = cache.update(self.layer, k, v)  # [B,K,L,C]

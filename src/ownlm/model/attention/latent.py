@@ -11,8 +11,6 @@ k_up need not be carried out for every cached token: q (k_up c) = (k_up^T q) c. 
 into the space of latents, and so does the output until v_up (`absorbed`); with many the keys and values are formed
 (`expanded`). Both give the same numbers; the cheaper one runs.
 
-Rotation is by halves as everywhere here; DeepSeek's checkpoints hold interleaved pairs (their adapter reorders rows).
-
 Letters: B batch, T time (new tokens), L keys to attend to, D model width, H heads, N head width without position,
 R rotated width, U value width, r latent width.
 """
@@ -57,11 +55,18 @@ class Latent:
     """Of the projections that read x and of o."""
     scale: float | None = None
     """Of the dot products; None: (N + R) ** -0.5."""
+    interleaved: bool = False
+    """The rotated features are pairs (2i, 2i + 1), as DeepSeek stores them, not halves (i, i + R/2)."""
 
     def __post_init__(self) -> None:
         sizes = (self.num_heads, self.latent, self.nope_dim, self.rope_dim, self.value_dim, self.q_rank or 1)
         if min(sizes) < 1 or self.rope_dim % 2:
-            raise UsageError("Widths must be positive and the rotated one even.", str(self), "correct these fields")
+            raise UsageError(
+                "Widths must be positive and the rotated one even.", str(self), "correct these fields"
+            )
+        if self.rope is not None and self.rope.interleaved:
+            raise UsageError("Latent attention has its own word for the order of pairs.", str(self.rope),
+                             "give Latent(..., interleaved=True) instead of Rope(interleaved=True)")  # fmt: skip
 
     @property
     def head_dim(self) -> int:
@@ -136,12 +141,18 @@ class LatentAttention(Tapped):
         B, T, _ = narrow.shape
         q = self.q(narrow).view(B, T, self.spec.num_heads, -1).transpose(1, 2)
         q_nope, q_rot = q.split((self.spec.nope_dim, self.spec.rope_dim), dim=-1)
-        return q_nope, turned(q_rot, place)
+        return q_nope, turned(self.in_halves(q_rot), place)
 
     def kept(self, x: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         """What the cache holds of new tokens: latent [B, 1, T, r], shared rotated key [B, 1, T, R]."""
         latent = self.tap("latent", self.kv_norm(self.kv_down(x))[:, None])
-        return latent, self.tap("rotated_k", turned(self.k_rope(x)[:, None], place))
+        return latent, self.tap("rotated_k", turned(self.in_halves(self.k_rope(x))[:, None], place))
+
+    def in_halves(self, rotated: Tensor) -> Tensor:
+        """[..., R] in the order that the rotation takes; queries and keys alike, so dot products do not change."""
+        return (
+            rotated.unflatten(-1, (-1, 2)).transpose(-1, -2).flatten(-2) if self.spec.interleaved else rotated
+        )
 
     def absorbing_is_cheaper(self, num_new: int, num_keys: int) -> bool:
         """By operations per head; both forms give the same numbers."""

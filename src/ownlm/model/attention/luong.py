@@ -31,7 +31,9 @@ class LuongAttention(Tapped):
             raise UsageError("dot needs queries and memory of one width.", f"{query_width} and {memory_width}", "use general")  # fmt: skip
         self.kind = kind
         self.k = nn.Linear(memory_width, query_width, bias=False) if kind == "general" else None
-        self.joined = nn.Linear(query_width + memory_width, query_width, bias=False) if kind == "concat" else None
+        self.joined = (
+            nn.Linear(query_width + memory_width, query_width, bias=False) if kind == "concat" else None
+        )
         self.v = nn.Parameter(torch.empty(query_width)) if kind == "concat" else None
 
     @torch.no_grad()
@@ -52,7 +54,9 @@ class LuongAttention(Tapped):
     def scores(self, query: Tensor, memory: Tensor) -> Tensor:
         """[B, T, S]."""
         if self.joined is not None and self.v is not None:
-            from_query, from_memory = self.joined.weight.split((query.shape[-1], memory.shape[-1]), dim=1)
+            from_query, from_memory = torch.split(
+                self.joined.weight, [query.shape[-1], memory.shape[-1]], dim=1
+            )
             both = (query @ from_query.T)[:, :, None] + (memory @ from_memory.T)[:, None]  # [B,T,S,Q]
             return torch.tanh(both) @ self.v
         return query @ (memory if self.k is None else self.k(memory)).transpose(1, 2)

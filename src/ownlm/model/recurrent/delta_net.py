@@ -17,13 +17,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.layers import RMSNorm
 from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.chunked import delta
 from ownlm.model.recurrent.convolution import ShortConvolution
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,7 @@ class DeltaNet:
     """Of the output's norm."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.taps, self.chunk) < 1:
-            raise UsageError("DeltaNet needs positive sizes.", str(self), "correct them")
+        check_sizes(self, "num_heads", "head_dim", "taps", "chunk")
 
     def build(self, width: int, layer: int) -> nn.Module:
         return DeltaNetLayer(self, width, layer)

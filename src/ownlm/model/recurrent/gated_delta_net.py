@@ -28,7 +28,7 @@ from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.chunked import delta
 from ownlm.model.recurrent.convolution import ShortConvolution
 from ownlm.model.recurrent.delta_net import unit
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,11 @@ class GatedDeltaNet:
     """Of the output's norm."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.taps, self.chunk) < 1 or self.num_heads % self.key_heads:
-            raise UsageError("Gated DeltaNet needs positive sizes, and num_heads a multiple of num_key_heads.",
-                             str(self), "correct them")  # fmt: skip
+        check_sizes(self, "num_heads", "head_dim", "num_key_heads", "value_dim", "taps", "chunk")
+        if self.num_heads % self.key_heads:
+            raise UsageError(
+                "num_heads must be a multiple of num_key_heads.", str(self), "change one of them"
+            )
 
     @property
     def key_heads(self) -> int:

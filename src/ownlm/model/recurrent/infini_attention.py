@@ -25,12 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, Place
 from ownlm.model.position import Rope, rotate
 from ownlm.model.recurrent.linear_attention import averaged, features
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, pieces, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, pieces, split_heads
 
 ROTATION = Rope()
 
@@ -49,8 +48,7 @@ class InfiniAttention:
     """Write only what the memory does not answer already."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.segment) < 1:
-            raise UsageError("Infini-attention needs positive sizes.", str(self), "correct them")
+        check_sizes(self, "num_heads", "head_dim", "segment")
 
     def build(self, width: int, layer: int) -> nn.Module:
         return InfiniAttentionLayer(self, width, layer)

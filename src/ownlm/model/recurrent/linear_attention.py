@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.chunked import decayed
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ class LinearAttention:
     """Tokens that training handles at once; any value gives the same numbers."""
     bias: bool = False
     """Of q, k and v."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_heads", "head_dim", "chunk")
 
     def build(self, width: int, layer: int) -> nn.Module:
         return LinearAttentionLayer(self, width, layer)

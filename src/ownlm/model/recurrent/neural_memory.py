@@ -20,6 +20,7 @@ Letters: B batch, T time, D model width, H heads, C head width, E hidden width o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,7 +35,7 @@ from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent import fast_weights as fast
 from ownlm.model.recurrent.convolution import ShortConvolution
 from ownlm.model.recurrent.delta_net import unit
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, pieces, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, pieces, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,9 @@ class NeuralMemory:
     """Of the recall's norm."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.hidden or 1, self.chunk, self.taps) < 1 or not (
-            self.rate is None or self.rate > 0
-        ):
-            raise UsageError("A neural memory needs positive sizes.", str(self), "correct them")
+        check_sizes(self, "num_heads", "head_dim", "hidden", "chunk", "taps")
+        if self.rate is not None and not 0 < self.rate < math.inf:
+            raise UsageError("The largest step of a neural memory must be positive.", f"rate = {self.rate}", "correct it")  # fmt: skip
 
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(I, O) of each layer of the memory."""

@@ -24,7 +24,7 @@ from ownlm.model.place import Cache, Place
 from ownlm.model.position import Rope, rotate
 from ownlm.model.recurrent.chunked import decayed
 from ownlm.model.recurrent.convolution import HeadNorm
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 ROTATION = Rope()
 
@@ -43,6 +43,9 @@ class Retention:
     """Tokens that training handles at once; any value gives the same numbers."""
     eps: float = 1e-5
     """Of the group normalisation."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "num_heads", "head_dim", "value_dim", "chunk")
 
     @property
     def values(self) -> int:

@@ -28,7 +28,7 @@ from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.convolution import shifted
-from ownlm.model.recurrent.state import accurate, keep, kept
+from ownlm.model.recurrent.state import accurate, check_sizes, keep, kept
 
 Sums = tuple[Tensor, Tensor, Tensor]
 """Numerator, denominator (both divided by exp(m)) and m, each [B, A]."""
@@ -46,10 +46,8 @@ class TimeMix:
     """Tokens computed at once; any value gives the same numbers. Memory grows with it: T * chunk * A."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.chunk) < 1 or not 0 <= self.depth <= 1:
-            raise UsageError(
-                "A time mix needs positive sizes and a depth from 0 to 1.", str(self), "correct it"
-            )
+        check_sizes(self, "width", "chunk")
+        check_depth(self.depth)
 
     def build(self, width: int, layer: int) -> nn.Module:
         return TimeMixLayer(self, width, layer)
@@ -97,7 +95,7 @@ class TimeMixLayer(Tapped):
         k = self.tap("key", accurate(self.k(mixed(x, before, self.mix_k))))  # [B,T,A]
         v = accurate(self.v(mixed(x, before, self.mix_v)))
         r = self.tap("receptance", self.r(mixed(x, before, self.mix_r)).sigmoid())
-        rate = accurate(self.log_rate).exp()
+        rate = accurate(self.log_rate).clamp_max(20.0).exp()  # beyond, nothing is left after one token anyway
         averaged, sums = wkv(k, v, rate, accurate(self.first), sums, self.spec.chunk)
         keep(cache, self.layer, (sums, last))
         out: Tensor = self.o(r * self.tap("wkv", averaged).to(x.dtype))
@@ -114,6 +112,10 @@ class ChannelMix:
     """sigmoid(gate) * ...; False: RWKV-7."""
     depth: float = 0.5
     """Where the layer stands, 0 first to 1 last; for the first values of the token shift."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width")
+        check_depth(self.depth)
 
     def build(self, width: int, layer: int) -> nn.Module:
         return ChannelMixLayer(self, width, layer)
@@ -159,6 +161,11 @@ class ChannelMixLayer(Tapped):
         if self.gate is None or self.mix_gate is None:
             return out
         return self.gate(mixed(x, before, self.mix_gate)).sigmoid() * out  # type: ignore[no-any-return]
+
+
+def check_depth(depth: float) -> None:
+    if not 0 <= depth <= 1:
+        raise UsageError("The place of a layer in the stack is out of range.", f"depth = {depth}", "0 is the first, 1 the last")  # fmt: skip
 
 
 def ramp(size: int) -> Tensor:

@@ -22,13 +22,12 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.chunked import channels_delta
 from ownlm.model.recurrent.convolution import HeadNorm, shifted
-from ownlm.model.recurrent.rwkv import ramp
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.rwkv import check_depth, ramp
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class GooseTimeMix:
     """Of the norm over each head."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.rank, self.gate_rank, self.chunk) < 1:
-            raise UsageError("A time mix needs positive sizes.", str(self), "correct it")
+        check_sizes(self, "num_heads", "head_dim", "rank", "gate_rank", "chunk")
+        check_depth(self.depth)
 
     @property
     def heads(self) -> int:

@@ -21,13 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, Place
 from ownlm.model.recurrent.chunked import channels
 from ownlm.model.recurrent.convolution import HeadNorm, shifted
-from ownlm.model.recurrent.rwkv import ramp
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, split_heads
+from ownlm.model.recurrent.rwkv import check_depth, ramp
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,8 @@ class MatrixTimeMix:
     """Of the norm over each head."""
 
     def __post_init__(self) -> None:
-        sizes = (self.num_heads, self.head_dim, self.mix_rank or 1, self.decay_rank, self.chunk)
-        if min(sizes) < 1 or self.mix_rank == 0:
-            raise UsageError(
-                "A time mix needs positive sizes.", str(self), "correct it (mix_rank None: Eagle)"
-            )
+        check_sizes(self, "num_heads", "head_dim", "mix_rank", "decay_rank", "chunk")
+        check_depth(self.depth)
 
     @property
     def heads(self) -> int:
@@ -114,7 +110,9 @@ class EagleLayer(Tapped):
         r = accurate(split_heads(self.r(for_r), H))  # [B,H,T,C]
         k = accurate(split_heads(self.k(for_k), H))
         v = accurate(split_heads(self.v(for_v), H))
-        g = self.tap("log_decay", -split_heads(self.decays(x, *for_decay), H).exp())
+        # exp(-exp(20)) is 0 in every precision; an infinite exp(d) would only bring NaN into the gradient.
+        d = self.decays(x, *for_decay).clamp_max(20.0)
+        g = self.tap("log_decay", -split_heads(d, H).exp())
         found, state = channels(r, k, v, g, state, self.spec.chunk)
         keep(cache, self.layer, (self.tap("state", state), last))
         u = accurate(self.first).view(H, 1, -1)

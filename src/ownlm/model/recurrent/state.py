@@ -15,6 +15,18 @@ from ownlm.errors import UsageError
 from ownlm.model.place import Cache, DecodeCache
 
 
+def check_sizes(spec: object, *names: str) -> None:
+    """Raises UsageError, naming them all, where a field is no positive integer; None is left to the spec."""
+    values = {name: getattr(spec, name) for name in names}
+    wrong = [
+        f"{name} = {value!r}"
+        for name, value in values.items()
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+    ]
+    if wrong:
+        raise UsageError(f"The sizes of a {type(spec).__name__} must be positive integers.", ", ".join(wrong), "correct them")  # fmt: skip
+
+
 def kept(cache: Cache | None, layer: int) -> Any:
     """What this layer left behind, None at the start of a text. Raises UsageError for a cache of keys and values."""
     if cache is None:

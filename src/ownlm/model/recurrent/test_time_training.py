@@ -24,13 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ownlm.errors import UsageError
 from ownlm.model.hooks import Tapped
 from ownlm.model.layers import RMSNorm
 from ownlm.model.place import Cache, Place
 from ownlm.model.position import Rope, rotate
 from ownlm.model.recurrent import fast_weights as fast
-from ownlm.model.recurrent.state import accurate, join_heads, keep, kept, pieces, split_heads
+from ownlm.model.recurrent.state import accurate, check_sizes, join_heads, keep, kept, pieces, split_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,7 @@ class TestTimeTraining:
     """Of both norms."""
 
     def __post_init__(self) -> None:
-        if min(self.num_heads, self.head_dim, self.hidden or 1, self.chunk) < 1:
-            raise UsageError("Test-time training needs positive sizes.", str(self), "correct them")
+        check_sizes(self, "num_heads", "head_dim", "hidden", "chunk")
 
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(I + 1 for the bias, O) of each layer of the inner model."""

@@ -18,7 +18,9 @@ class CausalConvolution(nn.Module):
 
     def __init__(self, channels: int, kernel: int, bias: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, kernel))  # [E, K], the last column meets the newest token
+        self.weight = nn.Parameter(
+            torch.empty(channels, kernel)
+        )  # [E, K], the last column meets the newest token
         self.bias = nn.Parameter(torch.empty(channels)) if bias else None  # [E]
 
     def forward(self, x: Tensor, earlier: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -28,7 +30,9 @@ class CausalConvolution(nn.Module):
         if earlier is None:
             earlier = x.new_zeros(B, K - 1, E)
         padded = torch.cat((earlier, x), dim=1)  # [B, K-1+T, E]
-        y = sum((padded[:, k : k + T] * self.weight[:, k] for k in range(1, K)), padded[:, :T] * self.weight[:, 0])
+        y = sum(
+            (padded[:, k : k + T] * self.weight[:, k] for k in range(1, K)), padded[:, :T] * self.weight[:, 0]
+        )
         if self.bias is not None:
             y = y + self.bias
         return y, padded[:, T:].clone()  # a copy, or the whole text would stay in memory

@@ -49,7 +49,9 @@ def upper_half(size: int) -> tuple[Tensor, Tensor, Tensor]:
     Raises UsageError for an odd size, whose middle eigenvalue is real and has no partner.
     """
     if size < 2 or size % 2:
-        raise UsageError("The state must consist of conjugate pairs.", f"state_size = {size}", "give an even size")
+        raise UsageError(
+            "The state must consist of conjugate pairs.", f"state_size = {size}", "give an even size"
+        )
     eigen, p, b, _ = normal_plus_low_rank(size)
     half = slice(size // 2, None)
     return eigen[half], p[half], b[half]

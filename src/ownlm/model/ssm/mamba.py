@@ -88,7 +88,13 @@ class Mamba:
 
 
 class MambaMixer(Tapped):
-    POINTS: ClassVar = {"step": "B T E", "write": "B T N", "read": "B T N", "scanned": "B T E", "state": "B E N"}
+    POINTS: ClassVar = {
+        "step": "B T E",
+        "write": "B T N",
+        "read": "B T N",
+        "scanned": "B T E",
+        "state": "B E N",
+    }
 
     def __init__(self, spec: Mamba, width: int, layer: int) -> None:
         super().__init__()
@@ -138,7 +144,13 @@ class MambaMixer(Tapped):
 
 
 def selective_scan(
-    x: Tensor, dt: Tensor, A: Tensor, write: Tensor, read: Tensor, state: Tensor | None = None, chunk: int = CHUNK
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    write: Tensor,
+    read: Tensor,
+    state: Tensor | None = None,
+    chunk: int = CHUNK,
 ) -> tuple[Tensor, Tensor]:
     """x and dt [B, T, E], A [E, N], write (B) and read (C) [B, T, N], state [B, E, N] or None for zero
     -> y [B, T, E] and the last state [B, E, N]. Chunk by chunk, each by a parallel scan."""

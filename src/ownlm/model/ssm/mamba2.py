@@ -48,7 +48,14 @@ class Mamba2:
     """Q: tokens per chunk; changes nothing but speed and rounding."""
 
     def __post_init__(self) -> None:
-        sizes = (self.num_heads, self.head_width, self.state_size, self.num_groups, self.conv_kernel, self.chunk)
+        sizes = (
+            self.num_heads,
+            self.head_width,
+            self.state_size,
+            self.num_groups,
+            self.conv_kernel,
+            self.chunk,
+        )
         if min(sizes) < 1 or self.num_heads % self.num_groups or self.dt_limit[0] > self.dt_limit[1]:
             raise UsageError("The sizes of a Mamba-2 layer contradict each other.", str(self),
                              "give positive sizes, num_heads a multiple of num_groups, dt_limit in order")  # fmt: skip
@@ -122,7 +129,7 @@ class Mamba2Mixer(Tapped):
         conv_state, state = recalled(cache, self.layer, "Mamba2")
         mixed, conv_state = self.conv(self.up(x), conv_state)
         groups = spec.num_groups * spec.state_size
-        u, write, read = at_least_float32(F.silu(mixed)).split((spec.inner, groups, groups), dim=-1)
+        u, write, read = torch.split(at_least_float32(F.silu(mixed)), [spec.inner, groups, groups], dim=-1)
         u = u.view(B, T, spec.num_heads, spec.head_width)  # [B,T,H,P]
         write = self.tap("write", write.view(B, T, spec.num_groups, spec.state_size))  # [B,T,G,N]
         read = self.tap("read", read.view(B, T, spec.num_groups, spec.state_size))
@@ -139,13 +146,20 @@ class Mamba2Mixer(Tapped):
 
     def gated_norm(self, y: Tensor, gate: Tensor) -> Tensor:
         """RMSNorm of y * silu(gate), each of the G groups of channels for itself: [B, T, E] -> [B, T, E]."""
-        y = (y * F.silu(at_least_float32(gate))).unflatten(-1, (self.spec.num_groups, -1))  # [B,T,G,E/G]
+        B, T, E = y.shape
+        y = (y * F.silu(at_least_float32(gate))).view(B, T, self.spec.num_groups, -1)  # [B,T,G,E/G]
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.spec.norm_eps)
-        return y.flatten(-2) * at_least_float32(self.out_norm)
+        return y.view(B, T, E) * at_least_float32(self.out_norm)
 
 
 def ssd(
-    x: Tensor, dt: Tensor, A: Tensor, write: Tensor, read: Tensor, state: Tensor | None = None, chunk: int = 64
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    write: Tensor,
+    read: Tensor,
+    state: Tensor | None = None,
+    chunk: int = 64,
 ) -> tuple[Tensor, Tensor]:
     """The chunked form. x [B, T, H, P], dt [B, T, H], A [H], write (B) and read (C) [B, T, G, N],
     state [B, H, P, N] or None for zero -> y [B, T, H, P] and the last state [B, H, P, N]."""
@@ -191,7 +205,9 @@ def ssd_recurrent(
     for t in range(T):
         b = write[:, t].repeat_interleave(share, dim=1)[:, :, None]  # [B,H,1,N]
         c = read[:, t].repeat_interleave(share, dim=1)[..., None]  # [B,H,N,1]
-        state = torch.exp(dt[:, t] * A)[..., None, None] * state + (dt[:, t, :, None] * x[:, t])[..., None] * b
+        state = (
+            torch.exp(dt[:, t] * A)[..., None, None] * state + (dt[:, t, :, None] * x[:, t])[..., None] * b
+        )
         outputs.append((state @ c)[..., 0])  # [B,H,P]
     return torch.stack(outputs, dim=1), state
 

@@ -46,7 +46,11 @@ class S4:
     """At the start: those of HiPPO-LegS's normal part, or -1/2 + i pi n (S4D-Lin; diagonal only)."""
 
     def __post_init__(self) -> None:
-        known = {"kind": ("diagonal", "dplr"), "discretization": ("zoh", "bilinear"), "eigenvalues": ("legs", "linear")}
+        known = {
+            "kind": ("diagonal", "dplr"),
+            "discretization": ("zoh", "bilinear"),
+            "eigenvalues": ("legs", "linear"),
+        }
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise UsageError("S4 has no such option.", f"{name} = {getattr(self, name)!r}", f"use {' or '.join(values)}")  # fmt: skip
@@ -88,7 +92,9 @@ class S4Mixer(Tapped):
         self.up = nn.Linear(width, E, bias=False)
         self.gate = nn.Linear(width, E, bias=False)
         self.log_step = nn.Parameter(torch.empty(E))
-        self.log_decay = nn.Parameter(torch.empty(E, M))  # eigen = -exp(log_decay) + i frequency: always decays
+        self.log_decay = nn.Parameter(
+            torch.empty(E, M)
+        )  # eigen = -exp(log_decay) + i frequency: always decays
         self.frequency = nn.Parameter(torch.empty(E, M))
         self.b = nn.Parameter(torch.empty(E, M, 2))  # real and imaginary part
         self.c = nn.Parameter(torch.empty(E, M, 2))
@@ -157,7 +163,8 @@ def convolve(u: Tensor, kernel: Tensor) -> Tensor:
     """Causal: u [B, T, E], kernel [E, T] -> [B, T, E], by FFT over twice the length, so that nothing wraps around."""
     T = u.shape[1]
     spectrum = torch.fft.rfft(u, n=2 * T, dim=1) * torch.fft.rfft(kernel, n=2 * T).T
-    return torch.fft.irfft(spectrum, n=2 * T, dim=1)[:, :T]
+    y: Tensor = torch.fft.irfft(spectrum, n=2 * T, dim=1)[:, :T]
+    return y
 
 
 def discretize_diagonal(eigen: Tensor, b: Tensor, step: Tensor, method: str) -> tuple[Tensor, Tensor]:
@@ -197,7 +204,8 @@ def dplr_kernel(eigen: Tensor, p: Tensor, b: Tensor, c: Tensor, step: Tensor, le
         torch.einsum("en,enl->el", v, cauchy) for v in (ends * b, ends * p, p.conj() * b, p.conj() * p)
     )
     spectrum = 2 / (1 + z) * (cb - cp * pb / (1 + pp))
-    return torch.fft.ifft(spectrum).real[:, :length]
+    kernel: Tensor = torch.fft.ifft(spectrum).real[:, :length]
+    return kernel
 
 
 def dplr_recurrence(
@@ -206,7 +214,9 @@ def dplr_recurrence(
     """u [B, T, E], state [B, E, N] complex or None -> y [B, T, E] and the last state; token by token."""
     eigen, p, b, c = (torch.cat((half, half.conj()), dim=-1) for half in (eigen, p, b, c))
     A, drive = _dense(eigen, p, b, step)
-    state = torch.zeros(u.shape[0], *drive.shape, dtype=drive.dtype, device=u.device) if state is None else state
+    state = (
+        torch.zeros(u.shape[0], *drive.shape, dtype=drive.dtype, device=u.device) if state is None else state
+    )
     outputs = []
     for t in range(u.shape[1]):
         state = torch.einsum("enm,bem->ben", A, state) + drive * u[:, t, :, None]

@@ -113,7 +113,9 @@ class S5Mixer(Tapped):
     def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
         """The discrete A' [M], B' [M, E] and C [E, M], complex."""
         eigen = torch.complex(-at_least_float32(self.log_decay).exp(), at_least_float32(self.frequency))
-        b, c = (torch.complex(at_least_float32(pair[0]), at_least_float32(pair[1])) for pair in (self.b, self.c))
+        b, c = (
+            torch.complex(at_least_float32(pair[0]), at_least_float32(pair[1])) for pair in (self.b, self.c)
+        )
         unit = torch.ones_like(eigen)[:, None]
         decay, gain = discretize_diagonal(eigen[:, None], unit, at_least_float32(self.log_step).exp(), "zoh")
         return decay[:, 0], gain * b, c

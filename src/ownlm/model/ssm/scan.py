@@ -61,7 +61,7 @@ def _scan(a: Tensor, b: Tensor) -> Tensor:
     later_even = a[:, 2::2] * odd[:, : (T - 1) // 2] + b[:, 2::2]
     even = torch.cat((b[:, :1], later_even), dim=1)
     between = torch.stack((even[:, : pairs // 2], odd), dim=2).flatten(1, 2)  # [B, pairs, ...]
-    return between if T == pairs else torch.cat((between, even[:, -1:]), dim=1)
+    return between if pairs == T else torch.cat((between, even[:, -1:]), dim=1)
 
 
 def _check(a: Tensor, b: Tensor) -> None:

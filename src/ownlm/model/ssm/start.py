@@ -30,7 +30,9 @@ def log_steps(generator: torch.Generator, into: Tensor, shortest: float, longest
     into.uniform_(math.log(shortest), math.log(longest), generator=generator)
 
 
-def softplus_steps(generator: torch.Generator, into: Tensor, shortest: float = 1e-3, longest: float = 0.1) -> None:
+def softplus_steps(
+    generator: torch.Generator, into: Tensor, shortest: float = 1e-3, longest: float = 0.1
+) -> None:
     """Numbers whose softplus is log-uniform in [shortest, longest] (Mamba, section 3.6)."""
     log_steps(generator, into, shortest, longest)
     step = into.exp()

@@ -48,8 +48,7 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
         keys.require(key, (inner,))
     keys.require("d_model", (D,))
     keys.require("n_layer", (layers,))
-    auto = raw.get("time_step_rank", "auto") == "auto"
-    rank = math.ceil(D / 16) if auto and keys.take("time_step_rank", "auto") else whole(keys, "time_step_rank", 1)
+    rank = rank_of(keys, "time_step_rank", D)
     norm = Norm("rms", number(keys, "layer_norm_epsilon", 1e-5))
     try:
         mixer = Mamba(
@@ -71,7 +70,9 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
             family="mamba",
         )
     except UsageError as error:
-        raise ArtifactError("config.json describes no Mamba.", f"{where}: {error}", "restore the file") from error
+        raise ArtifactError(
+            "config.json describes no Mamba.", f"{where}: {error}", "restore the file"
+        ) from error
     keys.harmless(HARMLESS)
     keys.done()
     return plan
@@ -81,8 +82,15 @@ def whole(keys: Reader, key: str, default: int, limit: int = 1 << 30) -> int:
     """A positive integer of config.json, or ArtifactError with its name."""
     value = keys.take(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        raise ArtifactError(f"{key} must be an integer from 1 to {limit:,}.", f"{key} = {value!r}", "restore config.json")
+        raise ArtifactError(
+            f"{key} must be an integer from 1 to {limit:,}.", f"{key} = {value!r}", "restore config.json"
+        )
     return value
+
+
+def rank_of(keys: Reader, key: str, width: int) -> int:
+    """The rank of dt: a number, or "auto", null or nothing for width / 16, rounded up."""
+    return math.ceil(width / 16) if keys.take(key, "auto") in ("auto", None) else whole(keys, key, 1)
 
 
 def number(keys: Reader, key: str, default: float) -> int | float:
@@ -165,23 +173,31 @@ def rules(config: Architecture) -> list[Rule]:
     assert isinstance(mixer, Mamba), "checked by read and write"
     found = around(config)
     for n in range(config.num_layers):
-        theirs, ours = f"backbone.layers.{n}.mixer.", f"blocks.{n}.mixer."
-        for kind in ("weight", "bias") if mixer.bias else ("weight",):
-            fused = [f"{ours}up.{kind}", f"{ours}gate.{kind}"]
-            found.append(stacked(f"{theirs}in_proj.{kind}", fused, [mixer.inner_width] * 2))
-            found.append(same(f"{theirs}out_proj.{kind}", f"{ours}o.{kind}"))
-        found.append(depthwise(f"{theirs}conv1d.weight", f"{ours}conv.weight"))
-        if mixer.conv_bias:
-            found.append(same(f"{theirs}conv1d.bias", f"{ours}conv.bias"))
-        for there, here in (("x_proj.weight", "select.weight"), ("dt_proj.weight", "dt.weight"), ("dt_proj.bias", "dt.bias"),
-                            ("A_log", "A_log"), ("D", "skip")):  # fmt: skip
-            found.append(same(theirs + there, ours + here))
+        found += mixer_rules(mixer, f"backbone.layers.{n}.mixer.", f"blocks.{n}.mixer.")
+    return found
+
+
+def mixer_rules(mixer: Mamba, theirs: str, ours: str) -> list[Rule]:
+    """Of one layer, whose names start so."""
+    found = [depthwise(f"{theirs}conv1d.weight", f"{ours}conv.weight")]
+    for kind in ("weight", "bias") if mixer.bias else ("weight",):
+        fused = [f"{ours}up.{kind}", f"{ours}gate.{kind}"]
+        found.append(stacked(f"{theirs}in_proj.{kind}", fused, [mixer.inner_width] * 2))
+        found.append(same(f"{theirs}out_proj.{kind}", f"{ours}o.{kind}"))
+    if mixer.conv_bias:
+        found.append(same(f"{theirs}conv1d.bias", f"{ours}conv.bias"))
+    for there, here in (("x_proj.weight", "select.weight"), ("dt_proj.weight", "dt.weight"), ("dt_proj.bias", "dt.bias"),
+                        ("A_log", "A_log"), ("D", "skip")):  # fmt: skip
+        found.append(same(theirs + there, ours + here))
     return found
 
 
 def around(config: Architecture) -> list[Rule]:
     """Embedding, norms and output layer of both Mamba families."""
-    found = [same("backbone.embeddings.weight", "embedding.weight"), same("backbone.norm_f.weight", "norm.weight")]
+    found = [
+        same("backbone.embeddings.weight", "embedding.weight"),
+        same("backbone.norm_f.weight", "norm.weight"),
+    ]
     for n in range(config.num_layers):
         found.append(same(f"backbone.layers.{n}.norm.weight", f"blocks.{n}.mixer_norm.weight"))
     if not config.tie_embeddings:
@@ -191,7 +207,9 @@ def around(config: Architecture) -> list[Rule]:
 
 def depthwise(theirs: str, ours: str) -> Rule:
     """A convolution of one channel each: [E, 1, K] there, [E, K] here."""
-    return Rule(theirs, (ours,), lambda parts: parts[0][:, None].contiguous(), lambda t: [t[:, 0].contiguous()])
+    return Rule(
+        theirs, (ours,), lambda parts: parts[0][:, None].contiguous(), lambda t: [t[:, 0].contiguous()]
+    )
 
 
 def copies(config: Architecture) -> dict[str, str]:

@@ -16,7 +16,17 @@ from torch import nn
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.adapters.config_keys import Reader
 from ownlm.model.adapters.families.mamba import (
-    HARMLESS, MAX_POSITIONS, around, copies, depthwise, expansion, number, plain, switch, whole)  # fmt: skip
+    HARMLESS,  # fmt: skip
+    MAX_POSITIONS,
+    around,
+    copies,
+    depthwise,
+    expansion,
+    number,
+    plain,
+    switch,
+    whole,
+)
 from ownlm.model.adapters.rules import Rule, same, stacked
 from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
@@ -69,8 +79,11 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
             family="mamba2",
         )
     except UsageError as error:
-        raise ArtifactError("config.json describes no Mamba-2.", f"{where}: {error}", "restore the file") from error
-    keys.harmless((*HARMLESS, "time_step_rank"))
+        raise ArtifactError(
+            "config.json describes no Mamba-2.", f"{where}: {error}", "restore the file"
+        ) from error
+    # norm_before_gate stands in some files, but transformers has no such option: the gate always comes first.
+    keys.harmless((*HARMLESS, "time_step_rank", "norm_before_gate"))
     keys.done()
     return plan
 
@@ -132,11 +145,18 @@ def rules(config: Architecture) -> list[Rule]:
         theirs, ours = f"backbone.layers.{n}.mixer.", f"blocks.{n}.mixer."
         for kind in ("weight", "bias") if mixer.bias else ("weight",):
             fused = [f"{ours}{part}.{kind}" for part in ("gate", "up", "dt")]
-            found.append(stacked(f"{theirs}in_proj.{kind}", fused, [mixer.inner, mixer.mixed, mixer.num_heads]))
+            found.append(
+                stacked(f"{theirs}in_proj.{kind}", fused, [mixer.inner, mixer.mixed, mixer.num_heads])
+            )
             found.append(same(f"{theirs}out_proj.{kind}", f"{ours}o.{kind}"))
         found.append(depthwise(f"{theirs}conv1d.weight", f"{ours}conv.weight"))
         if mixer.conv_bias:
             found.append(same(f"{theirs}conv1d.bias", f"{ours}conv.bias"))
-        for there, here in (("dt_bias", "dt_bias"), ("A_log", "A_log"), ("D", "skip"), ("norm.weight", "out_norm")):
+        for there, here in (
+            ("dt_bias", "dt_bias"),
+            ("A_log", "A_log"),
+            ("D", "skip"),
+            ("norm.weight", "out_norm"),
+        ):
             found.append(same(theirs + there, ours + here))
     return found

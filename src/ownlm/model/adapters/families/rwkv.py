@@ -19,6 +19,7 @@ from ownlm.model.adapters.config_keys import Reader
 from ownlm.model.adapters.rules import Rule, same
 from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
+from ownlm.model.config import MAX_LAYERS
 from ownlm.model.decoder import Decoder
 from ownlm.model.layers import Norm
 from ownlm.model.recurrent.rwkv import ChannelMix, TimeMix
@@ -42,32 +43,41 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys = Reader(raw, where)
     keys.require("model_type", MODEL_TYPES)
     keys.require("architectures", (["RwkvForCausalLM"], None))
-    D, L = keys.take("hidden_size", 4096), keys.take("num_hidden_layers", 32)
-    attention, hidden = keys.take("attention_hidden_size", None), keys.take("intermediate_size", None)
-    try:
-        norm = Norm("layer", keys.take("layer_norm_epsilon", 1e-5), bias=True)
-        layers: list[Layer] = []
-        for n in range(L):
-            depth = n / max(1, L - 1)
-            layers.append(Layer(TimeMix(D if attention is None else attention, depth), None, norm))
-            layers.append(Layer(ChannelMix(4 * D if hidden is None else hidden, depth=depth), None, norm))
-        plan = Architecture(
-            keys.take("vocab_size", 50277),
-            D,
-            tuple(layers),
-            keys.take("context_length", keys.take("max_position_embeddings", 1024)),
-            LAST_NORM,
-            keys.take("tie_word_embeddings", False),
-            embedding_norm=norm,
-            family="rwkv",
-        )
-    except (UsageError, TypeError) as error:
-        raise ArtifactError(
-            "config.json describes no RWKV.", f"{where}: {error}", "restore the file"
-        ) from error
+    D, L = _whole(keys, "hidden_size", 4096), _whole(keys, "num_hidden_layers", 32, MAX_LAYERS)
+    attention, hidden = _whole(keys, "attention_hidden_size", D), _whole(keys, "intermediate_size", 4 * D)
+    eps, tied = keys.take("layer_norm_epsilon", 1e-5), keys.take("tie_word_embeddings", False)
+    if not isinstance(eps, float) or not 0 < eps < 1 or not isinstance(tied, bool):
+        raise ArtifactError("config.json describes no RWKV.", f"{where}: layer_norm_epsilon = {eps!r}, tie_word_embeddings = {tied!r}",
+                            "restore the file")  # fmt: skip
+    norm = Norm("layer", eps, bias=True)
+    layers: list[Layer] = []
+    for n in range(L):
+        depth = n / max(1, L - 1)
+        layers.append(Layer(TimeMix(attention, depth), None, norm))
+        layers.append(Layer(ChannelMix(hidden, depth=depth), None, norm))
+    limit = _whole(keys, "context_length", _whole(keys, "max_position_embeddings", 1024))
+    plan = Architecture(
+        _whole(keys, "vocab_size", 50277),
+        D,
+        tuple(layers),
+        limit,
+        LAST_NORM,
+        tied,
+        embedding_norm=norm,
+        family="rwkv",
+    )
     keys.harmless(("rescale_every",))
     keys.done()
     return plan
+
+
+def _whole(keys: Reader, key: str, default: int, limit: int = 1 << 24) -> int:
+    """A positive integer, `default` where it is absent or null; else ArtifactError with its name."""
+    value = keys.take(key, None)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+        raise ArtifactError(f"{key} must be an integer from 1 to {limit:,}.", f"{key} = {value!r}", "restore config.json")  # fmt: skip
+    return value
 
 
 def write(config: Architecture) -> dict[str, Any]:
