@@ -12,6 +12,7 @@
 #include "count.hpp"
 #include "encode.hpp"
 #include "learn.hpp"
+#include "pieces.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -179,6 +180,66 @@ class Encoder {
   ownlm::Encoder<uint32_t> wide_;
 };
 
+template <class T>
+auto copied(const std::vector<T>& values) {
+  T* copy = allocate<T>(values.size());
+  std::copy(values.begin(), values.end(), copy);
+  return owned(copy, values.size());
+}
+
+using Codes = nb::ndarray<const uint32_t, nb::shape<-1>, nb::c_contig, nb::device::cpu>;
+
+class PieceMerger {
+ public:
+  using Rows = nb::ndarray<const uint32_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+
+  explicit PieceMerger(Rows rows) : merger_(rows.data(), rows.shape(0)) {}
+
+  nb::ndarray<nb::numpy, uint32_t> merge(Codes ids) {
+    std::vector<uint32_t> out;
+    {
+      nb::gil_scoped_release unlocked;
+      out = merger_.merge(ids.data(), ids.shape(0));
+    }
+    return copied(out);
+  }
+
+ private:
+  ownlm::PieceMerger merger_;
+};
+
+class PieceCutter {
+ public:
+  template <class T>
+  using Column = nb::ndarray<const T, nb::shape<-1>, nb::c_contig, nb::device::cpu>;
+
+  PieceCutter(Codes codes, Column<uint64_t> ends, Column<double> scores, Column<int64_t> ids)
+      : cutter_(codes.data(), checked(codes, ends, scores.shape(0), ids.shape(0)), scores.data(), ids.data(), ends.shape(0)) {}
+
+  nb::tuple cut(Codes text, double unknown_score, int64_t unknown_id, bool single) {
+    ownlm::PieceCutter::Cut found;
+    {
+      nb::gil_scoped_release unlocked;
+      found = single ? cutter_.cut<float>(text.data(), text.shape(0), unknown_score, unknown_id)
+                     : cutter_.cut<double>(text.data(), text.shape(0), unknown_score, unknown_id);
+    }
+    return nb::make_tuple(copied(found.ends), copied(found.ids));
+  }
+
+ private:
+  static const uint64_t* checked(const Codes& codes, const Column<uint64_t>& ends, size_t scores, size_t ids) {
+    uint64_t before = 0;
+    for (size_t i = 0; i < ends.shape(0); ++i) {
+      if (ends.data()[i] <= before || ends.data()[i] > codes.shape(0)) throw std::invalid_argument("ends must rise");
+      before = ends.data()[i];
+    }
+    if (scores != ends.shape(0) || ids != ends.shape(0)) throw std::invalid_argument("one score and id per piece");
+    return ends.data();
+  }
+
+  ownlm::PieceCutter cutter_;
+};
+
 // End of every piece, in UTF-8 bytes.
 nb::ndarray<nb::numpy, uint64_t> split_ends(nb::str string, int family, Classes classes) {
   const ownlm::Text text = utf8(string.ptr());
@@ -226,4 +287,11 @@ NB_MODULE(_native, m) {
       .def("encode", &Encoder::encode, "text"_a)
       .def("encode_batch16", &Encoder::encode_batch16, "texts"_a, "threads"_a = 1)
       .def("encode_batch32", &Encoder::encode_batch32, "texts"_a, "threads"_a = 1);
+  nb::class_<PieceMerger>(m, "PieceMerger", "Merges ids pair by pair, lowest rank first.")
+      .def(nb::init<PieceMerger::Rows>(), "rows"_a)
+      .def("merge", &PieceMerger::merge, "ids"_a);
+  nb::class_<PieceCutter>(m, "PieceCutter", "The most likely cut of a text into scored pieces.")
+      .def(nb::init<Codes, PieceCutter::Column<uint64_t>, PieceCutter::Column<double>, PieceCutter::Column<int64_t>>(), "codes"_a,
+           "ends"_a, "scores"_a, "ids"_a)
+      .def("cut", &PieceCutter::cut, "text"_a, "unknown_score"_a, "unknown_id"_a, "single"_a);
 }

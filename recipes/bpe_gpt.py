@@ -20,17 +20,11 @@ from ownlm.data.stdlib import standard_library
 from ownlm.model import inspect
 from ownlm.model.decoder import Decoder
 from ownlm.model.presets import from_dial
-from ownlm.tokenizer import bpe, characters
-from ownlm.tokenizer.byte_level import ByteTokenizer
+from ownlm.tokenizer.trainers import train as learn
 
 KINDS = ("bpe", "characters", "bytes")
 
-
-def learn(kind: str, text: str, vocab_size: int):
-    """A tokenizer of one kind, trained where it learns anything."""
-    if kind == "bpe":
-        return bpe.train([text], vocab_size)
-    return characters.train([text]) if kind == "characters" else ByteTokenizer()
+DEFAULTS = {"steps": 400, "depth": 3, "rows": 16, "context": 128, "seed": 0, "vocab-size": 2048}
 
 
 def train(model: Decoder, ids: torch.Tensor, args: argparse.Namespace) -> float:
@@ -101,18 +95,9 @@ def profile(model: Decoder, args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tokens", default="bpe", choices=[*KINDS, "all"])
-    for name, value in (
-        ("steps", 400),
-        ("depth", 3),
-        ("rows", 16),
-        ("context", 128),
-        ("seed", 0),
-        ("vocab-size", 2048),
-    ):
+    for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--data", type=Path, help="a text file; default: Python's own documentation")
@@ -123,7 +108,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     runs = {}
     for kind in KINDS if args.tokens == "all" else (args.tokens,):
-        tokenizer = learn(kind, text, args.vocab_size)
+        tokenizer = learn(kind, [text], args.vocab_size if kind == "bpe" else 100_000).tokenizer
         ids = torch.tensor(tokenizer.encode(text[:cut]))
         model = Decoder(from_dial(args.depth, tokenizer.vocab_size, args.context * 2), seed=args.seed)
         print(
@@ -132,7 +117,7 @@ def main() -> None:
         seconds = train(model, ids, args)
         runs[kind] = {"parameters": model.num_parameters(), "seconds": round(seconds, 1),
                       "bits_per_byte": round(bits_per_byte(model, tokenizer, text[cut:], args.context), 3),
-                      "sample": sample(model, tokenizer, "Return the ", 60, args.seed),
+                      "sample": sample(model, tokenizer, text[cut : cut + 20], 60, args.seed),
                       "profile": {k: round(v, 2) for k, v in profile(model, args).items()}}  # fmt: skip
         print(json.dumps(runs[kind], indent=1, ensure_ascii=False))
     (args.out / "runs.json").write_text(

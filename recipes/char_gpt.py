@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from ownlm.data.stdlib import standard_library
+from ownlm.model.absolute import Learned, Sinusoidal
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.biased import Alibi, Biased
 from ownlm.model.attention.grouped import GroupedQuery
@@ -26,9 +27,11 @@ from ownlm.model.decoder import Decoder
 from ownlm.model.layers import FeedForward
 from ownlm.model.position import Rope
 from ownlm.runtime.adapters import matplotlib as plot
-from ownlm.tokenizer.characters import train as learn_characters
+from ownlm.tokenizer.trainers import train as learn
 
 POSITIONS = ("rope", "learned", "sinusoidal", "alibi", "none")
+
+DEFAULTS = {"steps": 600, "width": 48, "layers": 2, "rows": 16, "context": 128, "seed": 0}
 
 
 def shape(kind: str, vocab_size: int, args: argparse.Namespace) -> Architecture:
@@ -37,8 +40,8 @@ def shape(kind: str, vocab_size: int, args: argparse.Namespace) -> Architecture:
     mixer = Biased(heads, heads, head, bias=Alibi()) if kind == "alibi" else GroupedQuery(
         heads, heads, head, Rope() if kind == "rope" else None)  # fmt: skip
     layer = Layer(mixer, FeedForward(8 * args.width // 3))
-    return Architecture(vocab_size, args.width, (layer,) * args.layers, args.context, learned_positions=kind == "learned",
-                        sinusoidal_positions=kind == "sinusoidal")  # fmt: skip
+    added = {"learned": Learned(args.context), "sinusoidal": Sinusoidal(args.context)}.get(kind)
+    return Architecture(vocab_size, args.width, (layer,) * args.layers, args.context, positions=added)
 
 
 def windows(
@@ -103,25 +106,16 @@ def sample(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--positions", default="rope", choices=[*POSITIONS, "all"])
-    for name, value in (
-        ("steps", 600),
-        ("width", 48),
-        ("layers", 2),
-        ("rows", 16),
-        ("context", 128),
-        ("seed", 0),
-    ):
+    for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--data", type=Path, help="a text file; default: Python's own documentation")
     parser.add_argument("--out", type=Path, default=Path("out/char_gpt"))
     args = parser.parse_args()
     text = args.data.read_text("utf-8") if args.data else "\n".join(d.text for d in standard_library())
-    tokenizer = learn_characters([text])
+    tokenizer = learn("characters", [text], 100_000).tokenizer
     ids = torch.tensor(tokenizer.encode(text))
     cut = int(0.9 * len(ids))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,8 @@ from ownlm.runtime.adapters import matplotlib as plot
 
 VOCAB, PAIRS, KEYS = 320, 8, 32  # 256 bytes, then 32 keys and 32 values
 
+DEFAULTS = {"steps": 300, "width": 64, "layers": 4, "rows": 16, "context": 96, "seed": 0}
+
 
 def batch(
     text: torch.Tensor, rows: int, context: int, random: torch.Generator
@@ -86,18 +88,9 @@ def run(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("line", choices=list(lines(64, 4, VOCAB)))
-    for name, value in (
-        ("steps", 300),
-        ("width", 64),
-        ("layers", 4),
-        ("rows", 16),
-        ("context", 96),
-        ("seed", 0),
-    ):
+    for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--data", type=Path, help="a text file; default: Python's own documentation")

@@ -17,16 +17,19 @@ import torch
 import torch.nn.functional as F
 
 from ownlm.data.stdlib import standard_library
+from ownlm.model.absolute import Sinusoidal
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.biased import Alibi, Biased
 from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import Layer
 from ownlm.model.decoder import Decoder
 from ownlm.model.layers import FeedForward
-from ownlm.model.position import DynamicNTK, Linear, Longrope, NTK, Rope, Yarn
+from ownlm.model.position import NTK, DynamicNTK, Linear, LongRope, Rope, Yarn
 from ownlm.runtime.adapters import matplotlib as plot
 
 HEAD = 16
+
+DEFAULTS = {"steps": 400, "width": 64, "layers": 4, "rows": 32, "context": 64, "seed": 0, "factor": 8}
 
 
 def shape(mixers: list, args: argparse.Namespace, **options: object) -> Architecture:
@@ -41,7 +44,7 @@ def models(args: argparse.Namespace) -> dict[str, Architecture]:
     alibi = Biased(heads, heads, HEAD, bias=Alibi())
     return {"rope": shape([rope] * args.layers, args), "alibi": shape([alibi] * args.layers, args),
             "none": shape([none] * args.layers, args),
-            "sinusoidal": shape([none] * args.layers, args, sinusoidal_positions=True),
+            "sinusoidal": shape([none] * args.layers, args, positions=Sinusoidal(args.context * args.factor)),
             "irope": shape([none if n % 4 == 3 else rope for n in range(args.layers)], args)}  # fmt: skip
 
 
@@ -84,18 +87,8 @@ def bits(model: Decoder, text: torch.Tensor, length: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for name, value in (
-        ("steps", 400),
-        ("width", 64),
-        ("layers", 4),
-        ("rows", 32),
-        ("context", 64),
-        ("seed", 0),
-        ("factor", 8),
-    ):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for name, value in DEFAULTS.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--data", type=Path, help="a text file; default: Python's own documentation")
@@ -107,7 +100,7 @@ def main() -> None:
     lengths = [args.context * 2**n for n in range(int(math.log2(args.factor)) + 1)]
     scalings = {"linear": Linear(args.factor), "ntk": NTK(args.factor), "dynamic ntk": DynamicNTK(args.factor, args.context),
                 "yarn": Yarn(args.factor, args.context),
-                "longrope": Longrope((1.0,) * (HEAD // 2), tuple(float(args.factor) ** (n / (HEAD // 2 - 1)) for n in range(HEAD // 2)),
+                "longrope": LongRope((1.0,) * (HEAD // 2), tuple(float(args.factor) ** (n / (HEAD // 2 - 1)) for n in range(HEAD // 2)),
                                      args.context)}  # fmt: skip
     for name, plan in models(args).items():
         model = Decoder(plan, seed=args.seed)

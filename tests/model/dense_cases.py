@@ -1,5 +1,11 @@
-"""Odd configurations of every dense Hugging Face family, and transformers models of them with noise in every parameter."""
+"""Odd configurations of every dense Hugging Face family, and transformers models of them with noise in every parameter.
 
+python dense_cases.py FOLDER AGAIN DUMP.json    under another transformers version: its logits, and the model saved by it
+"""
+
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,7 +119,13 @@ def theirs(kind: str, name: str, seed: int = 0) -> Any:
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(seed)
     for key, weight in model.named_parameters():
-        scale = 0.3 if weight.ndim == 1 else 1.0 if "embed" in key or "wte" in key else 1.3 * weight.shape[-1] ** -0.5
+        scale = (
+            0.3
+            if weight.ndim == 1
+            else 1.0
+            if "embed" in key or "wte" in key
+            else 1.3 * weight.shape[-1] ** -0.5
+        )
         weight.normal_(0.0, scale, generator=generator)
         if weight.ndim == 1 and key.endswith("weight") and not kind.startswith("gemma"):
             weight.add_(1.0)
@@ -122,3 +134,18 @@ def theirs(kind: str, name: str, seed: int = 0) -> Any:
 
 def ids_of(length: int = 40, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 97, (2, length), generator=torch.Generator().manual_seed(seed))
+
+
+def main(folder: str, again: str, dump: str) -> None:
+    from transformers import AutoModelForCausalLM, __version__
+
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    model.save_pretrained(again)
+    with torch.no_grad():
+        Path(dump).write_text(json.dumps({"version": __version__, "logits": model(ids_of()).logits.tolist()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

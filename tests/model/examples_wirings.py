@@ -1,5 +1,6 @@
 """One tiny model of each wiring, and the options of the decoder around its layers."""
 
+from ownlm.model.absolute import Learned
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import WIRINGS, Layer
@@ -24,7 +25,7 @@ EXAMPLES = {
     "learned-positions": model(
         Layer(GroupedQuery(4, 4, 8, bias=True, output_bias=True), PLAIN, LAYER_NORM),
         norm=LAYER_NORM,
-        learned_positions=True,
+        positions=Learned(64),
     ),
     "capped-scaled-untied": model(
         Layer(GroupedQuery(4, 1, 8, rope=Rope(dims=4), softcap=5.0, scale=0.2), FeedForward(48, "gelu_tanh")),

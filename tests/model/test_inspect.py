@@ -45,7 +45,12 @@ def test_a_configuration_is_shown_with_equal_layers_once() -> None:
     assert shown["family"] == "llama"
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+SLOW = {"deepseek-v3"}  # 45,000 modules
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in sorted(PUBLISHED)]
+)
 def test_published_sizes(name: str) -> None:
     """By formula, by module (without memory), and as the owners say."""
     if PUBLISHED[name]["model_type"] not in FAMILIES:

@@ -130,7 +130,11 @@ def test_the_two_cuts_are_the_two_most_likely() -> None:
         cuts = explain(PipelineTokenizer(raw), text).pieces[0].cuts
         wanted = all_cuts(text, dict(zip(vocab, scores, strict=True)), model.unknown_score)[:2]
         assert [cut.total for cut in cuts] == pytest.approx([total for total, _ in wanted])
-        assert [cut.tokens for cut in cuts] == [parts for _, parts in wanted]
+        assert [text[a:b] for a, b, _ in model.cut(text)] == list(cuts[0].tokens)
+        assert len({cut.tokens for cut in cuts}) == len(
+            cuts
+        )  # which of several equal ones is second, is nobody's business
+        assert all("".join(cut.tokens) == text for cut in cuts)
         checked += len(cuts) == 2
     assert checked > 30
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,7 +115,7 @@ def encode(
 
     found = load(tokenizer, family)
     given = _given(text, file)
-    if special and not hasattr(found, "encode_run"):
+    if special and not getattr(found, "raw", {}).get("post_processor"):
         raise UsageError(
             "This tokenizer puts no special tokens around a text.", str(tokenizer), "leave --add-special out"
         )
@@ -212,20 +213,34 @@ def compare(
     if len(named) < len(tokenizers):
         raise UsageError("Two tokenizers have the same name.", ", ".join(named), "name them: NAME=PATH")
     table = price.read_table(prices) if prices else []
+    twice = sorted(named.keys() & {row.model for row in table})
+    if twice:
+        raise UsageError(
+            "A tokenizer and a model of the price table have the same name.",
+            ", ".join(twice),
+            "name it: NAME=PATH",
+        )
     models |= {row.model: load(row.tokenizer, family) for row in table}
     texts = {name: _read(Path(path)) for name, path in map(_named, text)} if text else SAMPLES
     found = compared(models, texts, EDGE_CASES)
     facts = found.as_dict()
     facts["embedding_parameters"] = {name: size * width for name, size in found.vocab_sizes.items()}
+    for row in table:
+        unable = [t for t in texts if found.of(row.model, t).refused]
+        if unable:
+            raise DataError("The tokenizer of a priced model cannot write a text.", f"{row.model}: {', '.join(unable)}",
+                            "leave the text or the model out")  # fmt: skip
     facts["costs"] = [
         price.estimate(row, sum(found.of(row.model, t).num_tokens for t in texts), 0).as_dict()
         for row in table
     ]
     joined = "\n".join(texts.values())
     sizes = _sizes(train_sizes)
-    facts["sizes"] = [
-        _fields(row) for row in size_rows([bpe.train([joined], n) for n in sizes], joined, width)
-    ]
+    learned = [bpe.train([joined], n) for n in sizes]
+    for one in learned:
+        if one.training and one.training.notice():
+            notice(one.training.notice())
+    facts["sizes"] = [asdict(row) for row in size_rows(learned, joined, width)]
     if picture is not None:
         from ownlm.runtime.adapters import matplotlib as plot
 
@@ -251,6 +266,9 @@ def _print_comparison(found: Any, facts: dict[str, Any], models: list[str], text
         cells = []
         for name in models:
             row = found.of(name, text)
+            if row.refused:
+                cells.append("cannot write it")
+                continue
             fertility = "   –" if row.fertility is None else f"{row.fertility:.2f}"
             cells.append(f"{row.bytes_per_token:.2f} / {fertility}{'' if row.lossless else ' (lossy)'}")
         table.add_row(escape(text), *cells)
@@ -261,13 +279,19 @@ def _print_comparison(found: Any, facts: dict[str, Any], models: list[str], text
     for head in ("case", *models):
         table.add_column(escape(head), overflow="fold")
     for case, splits in found.edges.items():
-        table.add_row(case, *(f"{len(splits[name])}: {escape('│'.join(splits[name]))}" for name in models))
+        table.add_row(case, *(_split_cell(splits[name]) for name in models))
     out.print(table)
     for row in facts["sizes"]:
         out.print(f"BPE of {row['vocab_size']:,}: {row['num_tokens']:,} tokens, {row['bytes_per_token']:.2f} bytes per token, "
                   f"{row['edge_tokens']} tokens for the edge cases, {row['embedding_parameters']:,} numbers in the embedding")  # fmt: skip
     for row in facts["costs"]:
         out.print(f"{row['model']}: {row['input_tokens']:,} tokens, {row['cost']:.6f}", markup=False)
+
+
+def _split_cell(tokens: list[str] | None) -> str:
+    from rich.markup import escape
+
+    return "cannot write it" if tokens is None else f"{len(tokens)}: {escape('│'.join(tokens))}"
 
 
 @app.command()
@@ -412,7 +436,3 @@ def _sizes(given: str | None) -> list[int]:
         return [int(part) for part in given.split(",")] if given else []
     except ValueError:
         raise UsageError("--train-sizes wants numbers.", repr(given), "--train-sizes 1024,4096") from None
-
-
-def _fields(found: Any) -> dict[str, Any]:
-    return {field: getattr(found, field) for field in found.__dataclass_fields__}

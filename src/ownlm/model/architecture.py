@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ownlm.errors import UsageError
+from ownlm.model.absolute import Learned, Sinusoidal
 from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import Layer
 from ownlm.model.config import ModelConfig
@@ -30,8 +31,8 @@ class Architecture:
     """After the last layer; None: nothing (post-norm layers)."""
     tie_embeddings: bool = True
     """The output layer is the embedding matrix."""
-    learned_positions: bool = False
-    """A trained vector per position is added to the embedding (GPT-2)."""
+    positions: Learned | Sinusoidal | None = None
+    """Vectors that are added to the embedding by position (GPT-2)."""
     embedding_norm: Norm | None = None
     """After the embedding (RWKV, BLOOM)."""
     embedding_scale: float = 1.0
@@ -50,6 +51,12 @@ class Architecture:
                 f"{len(self.layers)} layers, vocab_size = {self.vocab_size}, hidden_size = {self.hidden_size}, "
                 f"max_positions = {self.max_positions}",
                 "correct these fields",
+            )
+        if self.positions is not None and self.positions.max_positions < self.max_positions:
+            raise UsageError(
+                "The added positions end before the longest sequence.",
+                f"{self.positions.max_positions:,} < max_positions = {self.max_positions:,}",
+                "give both one number",
             )
 
     @property
@@ -73,8 +80,8 @@ class Architecture:
         """(name, trained numbers) of every part in walking order; tied matrices count once."""
         D = self.hidden_size
         yield "embedding", self.vocab_size * D
-        if self.learned_positions:
-            yield "positions", self.max_positions * D
+        if self.positions is not None:
+            yield "positions", self.positions.num_parameters(D)
         if self.embedding_norm is not None:
             yield "embedding_norm", self.embedding_norm.num_parameters(D)
         for n, layer in enumerate(self.layers):

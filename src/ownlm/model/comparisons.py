@@ -58,8 +58,8 @@ def attention(width: int, depth: int, vocab_size: int) -> Line:
         "MHA": [_full(width)] * depth,
         "GQA": [GroupedQuery(heads, heads // 2, HEAD, rope)] * depth,
         "MQA": [GroupedQuery(heads, 1, HEAD, rope)] * depth,
-        "MLA": [Latent(heads, HEAD, HEAD // 2, HEAD, width // 4, rope=rope)] * depth,
-        "gated": [Gated(heads, heads // 2, HEAD, rope=rope)] * depth,
+        "MLA": [Latent(heads, width // 4, HEAD, HEAD // 2, HEAD, rope=rope)] * depth,
+        "gated": [Gated(heads, heads // 2, HEAD, rope)] * depth,
         "hybrid": _mixed(GatedDeltaNet(heads, HEAD), width, depth),
     }
     return {name: matched(mixers, width, vocab_size) for name, mixers in line.items()}

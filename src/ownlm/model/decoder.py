@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         self.config = config
         self.architecture = plan = llama(config) if isinstance(config, ModelConfig) else config
         self.embedding = nn.Embedding(plan.vocab_size, plan.hidden_size)
-        self.positions = nn.Embedding(plan.max_positions, plan.hidden_size) if plan.learned_positions else None
+        self.positions = plan.positions and plan.positions.build(plan.hidden_size)
         self.embedding_norm = plan.embedding_norm and plan.embedding_norm.build(plan.hidden_size)
         self.blocks = nn.ModuleList(layer.build(plan.hidden_size, n) for n, layer in enumerate(plan.layers))
         self.norm = plan.norm and plan.norm.build(plan.hidden_size)
@@ -48,7 +48,8 @@ class Decoder(nn.Module):
         self._reaches = {
             getattr(layer.mixer, "window", None) for layer in plan.layers if layer.mixer.cache_bytes_per_token()
         }
-        self.ropes = {r: RotaryTable(*r, plan.max_positions) for r, _ in self._kinds if r is not None}
+        turning = dict.fromkeys(r for r, _ in self._kinds if r is not None)
+        self.ropes = {r: RotaryTable(*r, plan.max_positions) for r in turning}
         if not self.embedding.weight.is_meta:
             self.initialize(seed)
 
@@ -98,7 +99,7 @@ class Decoder(nn.Module):
         if self.architecture.embedding_scale != 1.0:
             x = x * torch.tensor(self.architecture.embedding_scale, dtype=x.dtype)
         if self.positions is not None:
-            x = x + self.positions(positions)
+            x = x + self.positions(positions).to(x.dtype)
         if self.embedding_norm is not None:
             x = self.embedding_norm(x)
         places = self._places(positions, cache)

@@ -207,7 +207,8 @@ class Rope:
     theta: float = 10000.0
     """Base of the wavelengths."""
     dims: int | None = None
-    """R: features of each head that are rotated, the first ones; None: all."""
+    """R: features of each head that are rotated, the first ones; None: all. An odd number is the base of the
+    wavelengths, and one more is rotated (GPT-NeoX with 25% of 12)."""
     scaling: Scaling | None = None
     interleaved: bool = False
     """Pairs are neighbours instead of halves."""
@@ -223,9 +224,13 @@ class RotaryTable(nn.Module):
     def __init__(self, rope: Rope, head_dim: int, max_positions: int) -> None:
         super().__init__()
         self.rope, self.dims = rope, rope.dims or head_dim
-        if self.dims % 2 or self.dims > head_dim:
+        if self.dims + self.dims % 2 > head_dim:
             raise UsageError("Rotation needs an even number of features of a head.",
                              f"{self.dims} of {head_dim}", "change head_dim or the rotated part")  # fmt: skip
+        if self.dims < 3 and isinstance(rope.scaling, NTK | DynamicNTK):
+            raise UsageError(
+                "NTK scaling needs more than one pair of features.", f"{self.dims} rotated", "use Linear"
+            )
         self.by_length = isinstance(rope.scaling, DynamicNTK | LongRope)
         self.magnitude = 1.0 if rope.scaling is None else rope.scaling.magnitude()
         frequency = frequencies(rope, self.dims)  # [R/2]; also checks the scaling
@@ -291,5 +296,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool = False) -> Te
     R = cos.shape[-1]
     if x.shape[-1] > R:
         return torch.cat((rotate(x[..., :R], cos, sin, interleaved), x[..., R:]), dim=-1)
-    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if interleaved else x.roll(R // 2, dims=-1)
+    swapped = (
+        x.reshape(*x.shape[:-1], R // 2, 2).flip(-1).flatten(-2) if interleaved else x.roll(R // 2, dims=-1)
+    )
     return (x * cos + swapped * sin).to(x.dtype)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import heapq
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 from ownlm.tokenizer.fields import Fields
+from ownlm.tokenizer.piece_kernels import LONG, Merger, merger
 from ownlm.tokenizer.piece_model import index, read_vocab
 
 Found = tuple[float, int] | None
@@ -104,7 +106,14 @@ class CharBPE:
         id = self.whole(piece)
         if id is not None:
             return [id]
-        return merge_all(self.start(piece), lambda left, right: self._ranks.get((left, right)))
+        ids = self.start(piece)
+        if len(ids) > LONG and self._fast is not None:
+            return self._fast.merge(ids)
+        return merge_all(ids, lambda left, right: self._ranks.get((left, right)))
+
+    @cached_property
+    def _fast(self) -> Merger | None:
+        return merger(self._ranks)
 
     def whole(self, piece: str) -> int | None:
         """The id of a piece that is a token, where `ignore_merges` looks there first."""

@@ -7,6 +7,8 @@ out once, with every index checked, into a dictionary.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import regex
 
@@ -25,14 +27,33 @@ class Charsmap:
 
     def __init__(self, blob: bytes, where: str) -> None:
         """Raises ArtifactError naming `where` for a blob that is cut, loops or points outside itself."""
+        self.blob = blob
         self.rules = _read(blob, where) if blob else {}
         self._longest: dict[str, int] = {}  # first character -> length of the longest key that begins with it
+        self._seconds: dict[str, set[str]] = {}  # first character -> the second ones of keys
         for key in self.rules:
             self._longest[key[0]] = max(self._longest.get(key[0], 0), len(key))
+            if len(key) > 1:
+                self._seconds.setdefault(key[0], set()).add(key[1])
+
+    @cached_property
+    def _candidate(self) -> regex.Pattern[str]:
+        singles = "".join(map(regex.escape, sorted(key for key in self.rules if len(key) == 1)))
+        seconds = "".join(map(regex.escape, sorted(set().union(*self._seconds.values()))))
+        ways = [*([f"[{singles}]"] if singles else []), *([f".(?=[{seconds}])"] if seconds else [])]
+        return regex.compile("|".join(ways) or "(?!)", regex.DOTALL | regex.V0)
+
+    def next_candidate(self, text: str, at: int) -> int:
+        """The first place from `at` on where a key might begin; nothing before it is replaced."""
+        found = self._candidate.search(text, at)
+        return found.start() if found else len(text)
 
     def longest_at(self, text: str, at: int) -> int:
         """Length of the longest key at this position; 0 when there is none."""
-        for length in range(min(self._longest.get(text[at], 0), len(text) - at), 0, -1):
+        longest = self._longest.get(text[at], 0)
+        if longest > 1 and text[at + 1 : at + 2] not in self._seconds[text[at]]:
+            longest = 1  # the usual case: a letter that an accent might follow, and none does
+        for length in range(min(longest, len(text) - at), 0, -1):
             if text[at : at + length] in self.rules:
                 return length
         return 0

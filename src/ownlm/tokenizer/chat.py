@@ -12,7 +12,7 @@ tokens that the template's source names (some families mark roles with tokens th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -25,11 +25,12 @@ from ownlm.tokenizer.chat_child import render_apart
 from ownlm.tokenizer.chat_render import TemplateFault, TemplateRefusal
 from ownlm.tokenizer.chat_render import render as render_here
 from ownlm.tokenizer.pipeline import PipelineTokenizer
+from ownlm.tokenizer.sentencepiece import SentencePieceTokenizer
 from ownlm.tokenizer.tokenizer import Tokenizer
 
 Messages = Sequence[Message | Mapping[str, Any]]
 Documents = Sequence[Passage | Mapping[str, Any]]
-AnyTokenizer = Tokenizer | PipelineTokenizer
+AnyTokenizer = Tokenizer | PipelineTokenizer | SentencePieceTokenizer
 
 FAMILIES = ("chatml", "llama3", "mistral", "mistral_v1", "gemma", "ownlm")
 """The templates that come with ownlm; `template(name)` is their source."""
@@ -111,7 +112,20 @@ def control_tokens(tokenizer: AnyTokenizer) -> dict[str, int]:
     if isinstance(tokenizer, PipelineTokenizer):
         source = tokenizer.chat_template
         controls |= {token.content: token.id for token in tokenizer.added if token.content in source}
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        source = _source(tokenizer)
+        controls |= {piece: id for piece, id in tokenizer.user_defined().items() if piece in source}
     return controls
+
+
+def _source(tokenizer: AnyTokenizer) -> str:
+    if tokenizer.chat_template is None:
+        raise UsageError(
+            "This tokenizer came without a chat template.",
+            tokenizer.family,
+            'put a chat_template.jinja beside its file, or set tokenizer.chat_template = chat.template("chatml")',
+        )
+    return tokenizer.chat_template
 
 
 class _Hidden:
@@ -213,7 +227,7 @@ def _rendered(
     tools: Sequence[Mapping[str, Any]],
     options: Mapping[str, bool | int | str] | None,
 ) -> tuple[str, _Hidden]:
-    source = tokenizer.chat_template
+    source = _source(tokenizer)
     given = {
         "messages": [_message(message) for message in messages],
         "documents": [_document(document) for document in documents] or None,
@@ -291,6 +305,8 @@ def _append(tokenizer: AnyTokenizer, run: _Run, out: ChatIds) -> None:
         return
     if isinstance(tokenizer, PipelineTokenizer):
         ids, ends = _pipeline_ids(tokenizer, run)
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        ids, ends = _compared(tokenizer.without(run.controls).encode, run.text, 0, run)
     else:
         ids = tokenizer.encode(run.text)
         ends = [
@@ -316,23 +332,32 @@ def _tokens_before(tokenizer: Tokenizer, ids: Sequence[int], end: int) -> int:
 
 
 def _pipeline_ids(tokenizer: PipelineTokenizer, run: _Run) -> tuple[list[int], list[tuple[int, bool]]]:
-    """Ids, and (how many tokens begin before the end of a stretch, is it trained).
-
-    What a normalizer does to offsets is not tracked: the tokens of the text up to there are compared with the tokens
-    of the whole, and where they part, one token reaches over the boundary.
-    """
+    """Ids and ends (see `_compared`) of a run whose neighbours may take the white space between."""
     text = run.text
     if run.before is not None and tokenizer.strips(run.before)[1]:
         text = text.lstrip(WHITE_SPACE)
     gone = len(run.text) - len(text)
     if run.after is not None and tokenizer.strips(run.after)[0]:
         text = text.rstrip(WHITE_SPACE)
-    ids = tokenizer.encode_run(text, run.first, as_text=run.controls)
+    return _compared(
+        lambda part: tokenizer.encode_run(part, run.first, as_text=run.controls), text, gone, run
+    )
+
+
+def _compared(
+    encode: Callable[[str], list[int]], text: str, gone: int, run: _Run
+) -> tuple[list[int], list[tuple[int, bool]]]:
+    """Ids, and (how many tokens begin before the end of a stretch, is it trained). gone: characters cut off in front.
+
+    What a normalizer does to offsets is not tracked: the tokens of the text up to there are compared with the tokens
+    of the whole, and where they part, one token reaches over the boundary.
+    """
+    ids = encode(text)
     ends = []
     for end, on in run.ends:
         if end is None:
             continue
-        start = tokenizer.encode_run(text[: max(0, end - gone)], run.first, as_text=run.controls)
+        start = encode(text[: max(0, end - gone)])
         same = next((n for n, pair in enumerate(zip(start, ids, strict=False)) if pair[0] != pair[1]), None)
         ends.append((min(len(start), len(ids)) if same is None else min(same + 1, len(ids)), on))
     return ids, ends

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ownlm.errors import UsageError
+from ownlm.errors import DataError, UsageError
 from ownlm.tokenizer.explained import shown
 
 
@@ -81,14 +81,16 @@ class Row:
     tokens_per_character: float
     lossless: bool
     """decode(encode(text)) gave the text back."""
+    refused: str = ""
+    """Why the tokenizer cannot write the text at all; then the figures are 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     rows: tuple[Row, ...]
     vocab_sizes: Mapping[str, int]
-    edges: Mapping[str, Mapping[str, list[str]]]
-    """Case -> tokenizer -> the tokens of its text."""
+    edges: Mapping[str, Mapping[str, list[str] | None]]
+    """Case -> tokenizer -> the tokens of its text; None: the tokenizer cannot write it."""
 
     def as_dict(self) -> dict[str, Any]:
         return {"rows": [asdict(row) for row in self.rows], "vocab_sizes": dict(self.vocab_sizes),
@@ -119,14 +121,27 @@ def compare(
         for name, tokenizer in tokenizers.items()
     ]
     pieces = {
-        case: {name: [shown(tokenizer.token_bytes(id)) for id in tokenizer.encode(text)] for name, tokenizer in tokenizers.items()}
+        case: {name: _tokens(tokenizer, text) for name, tokenizer in tokenizers.items()}
         for case, text in edges.items()
     }  # fmt: skip
     return Comparison(tuple(rows), {name: t.vocab_size for name, t in tokenizers.items()}, pieces)
 
 
+def _tokens(tokenizer: Encodes, text: str) -> list[str] | None:
+    try:
+        return [shown(tokenizer.token_bytes(id)) for id in tokenizer.encode(text)]
+    except DataError:
+        return None
+
+
 def _row(name: str, title: str, tokenizer: Encodes, text: str) -> Row:
-    ids = tokenizer.encode(text)
+    try:
+        ids = tokenizer.encode(text)
+    except (
+        DataError
+    ) as error:  # a vocabulary without the characters of this language: a result, not a failure
+        why = f"{error.what} {error.values}".strip()
+        return Row(name, title, len(text.encode("utf-8")), len(text), 0, None, 0.0, 0.0, False, why)
     words = len(text.split())
     spaced = (
         words > 1 and len(text) / words < 20

@@ -45,7 +45,8 @@ _LATER_PUNCTUATION = (
     r"\U00011ef7-\U00011ef8\U00011f43-\U00011f4f\U00011fff\U00012ff1-\U00012ff2\U00016d6d-\U00016d6f"
     r"\U00016e97-\U00016e9a\U00016fe2\U0001e5ff\U0001e95e-\U0001e95f"
 )
-_PUNCTUATION = rf"(?![{_LATER_PUNCTUATION}])[\p{{P}}$+<=>^`|~\u166d\U000111c9]"
+_MARKS = r"\p{P}$+<=>^`|~\u166d\U000111c9"
+_PUNCTUATION = rf"(?![{_LATER_PUNCTUATION}])[{_MARKS}]"
 _WORD = r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]"
 
 
@@ -182,9 +183,24 @@ def _byte_level(fields: Fields) -> Step:
 
 
 def _bert(fields: Fields) -> Step:
-    white = split_step(regex.compile(f"[{_WHITE}]"), "Removed")
-    marks = split_step(regex.compile(_PUNCTUATION), "Isolated")
-    return lambda pieces: marks(white(pieces))
+    """Cut at white space, which goes, and around each punctuation mark: one search finds all that stays."""
+    marks = f"[[{_MARKS}]--[{_LATER_PUNCTUATION}]]"
+    word = regex.compile(f"{marks}|[[^{_WHITE}]--{marks}]+", regex.V1)
+
+    def run(pieces: list[Piece]) -> list[Piece]:
+        done: list[Piece] = []
+        for text, first in pieces:
+            seen = pinned(text)
+            words = word.findall(seen)
+            if seen != text:
+                words = [text[slice(*found.span())] for found in word.finditer(seen)]
+            begins = first and bool(words) and text.startswith(words[0])
+            done += map(
+                Piece._make, zip(words, [begins, *itertools.repeat(False, len(words) - 1)], strict=False)
+            )
+        return done
+
+    return run
 
 
 def _whitespace(fields: Fields) -> Step:
@@ -194,7 +210,7 @@ def _whitespace(fields: Fields) -> Step:
 
 
 def _whitespace_split(fields: Fields) -> Step:
-    return split_step(regex.compile(f"[{_WHITE}]"), "Removed")
+    return split_step(regex.compile(f"[{_WHITE}]+"), "Removed")
 
 
 def _metaspace(fields: Fields) -> Step:

@@ -7,10 +7,12 @@ always, a text is cut word by word and known words come from a cache.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 import regex
 
 from ownlm.tokenizer.char_bpe import Found, merge_all
+from ownlm.tokenizer.piece_kernels import LONG, Merger, merger
 
 _SPACE = "▁"
 _CACHED = 200_000  # words
@@ -26,6 +28,7 @@ class ScoredBPE:
         self._cache: dict[str, list[str]] = {}
         self._names = list(ids)
         self._numbers = {piece: number for number, piece in enumerate(self._names)}
+        self._characters: dict[str, int] = {}
         self._pairs: dict[tuple[int, int], Found] = {}
 
     def cut(self, text: str) -> list[str]:
@@ -56,7 +59,40 @@ class ScoredBPE:
     def is_unused(self, piece: str) -> bool:
         return piece in self._unused
 
+    @cached_property
+    def _fast(self) -> Merger | None:
+        """Over every way to put a piece together; `_characters` are those that are in pieces without being one."""
+        pairs: dict[tuple[int, int], tuple[float, int]] = {}
+        for piece, id in self._ids.items():
+            for at in range(1, len(piece)):
+                left, right = self._part(piece[:at]), self._part(piece[at:])
+                if left is not None and right is not None:
+                    pairs[left, right] = (-self._scores[id], self._numbers[piece])
+        return merger(pairs)
+
+    def _part(self, part: str) -> int | None:
+        number = self._numbers.get(part)
+        if number is None and len(part) == 1:
+            return self._characters.setdefault(part, len(self._names) + len(self._characters))
+        return number
+
+    def _cut_fast(self, text: str, kernel: Merger) -> list[str]:
+        """A character that is in no piece gets the number behind all others, which no pair has."""
+        behind = len(self._names) + len(self._characters)
+        known = {
+            character: self._numbers.get(character, self._characters.get(character, behind))
+            for character in set(text)
+        }
+        names, out, at = [*self._names, *self._characters], [], 0
+        for number in kernel.merge([known[character] for character in text]):
+            piece = text[at] if number == behind else names[number]
+            out.append(piece)
+            at += len(piece)
+        return out
+
     def _cut(self, text: str) -> list[str]:
+        if len(text) > LONG and not self._unused and self._fast is not None:
+            return self._cut_fast(text, self._fast)
         fresh: dict[str, int] = {}  # characters that are no piece by themselves, but may be part of one
         names = self._names
         numbers = []

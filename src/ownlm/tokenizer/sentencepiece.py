@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import regex
@@ -22,6 +23,7 @@ import regex
 from ownlm.errors import DataError, UsageError
 from ownlm.tokenizer.charsmap import Charsmap
 from ownlm.tokenizer.encoder import surrogate_error
+from ownlm.tokenizer.piece_kernels import LONG, Cutter, cutter
 from ownlm.tokenizer.scored_bpe import ScoredBPE
 from ownlm.tokenizer.unigram import UNKNOWN_PENALTY
 from ownlm.tokenizer.viterbi import best_cut, trie
@@ -74,8 +76,13 @@ class SentencePieceTokenizer:
             for id, (piece, kind) in enumerate(zip(spec.pieces, spec.types, strict=True))
             if kind in (PieceType.CONTROL, PieceType.UNKNOWN)
         }
-        self.chat_template: str | None = None  # the format has none
+        self.chat_template: str | None = None  # the format has none; a file beside it, or GGUF, may give one
         self.model_max_length: int | None = None
+        self.file: bytes | None = None  # the .model file that this was read from
+        usual = {"bos": "<s>", "eos": "</s>", "pad": "<pad>", "unk": spec.pieces[spec.unk_id]}
+        self.named = {role: piece for role, piece in usual.items() if piece in self.specials}
+        self.notices: tuple[str, ...] = ()
+        self._twins: dict[frozenset[str], SentencePieceTokenizer] = {}
         self._cutters = {"unigram": self._unigram, "bpe": self._bpe, "word": self._words, "char": self._chars}
         rows = list(zip(spec.pieces, spec.scores, spec.types, range(self.vocab_size), strict=True))
         matching = (PieceType.NORMAL, PieceType.USER_DEFINED, PieceType.UNUSED)
@@ -104,11 +111,12 @@ class SentencePieceTokenizer:
             bonus = float(np.float32(len(piece.encode("utf-8"))) * highest) - 0.1  # beats any cut of it
             return float(np.float32(bonus))
 
-        self.trie = trie(
+        self._scored = [
             (piece, score(piece, own, kind), id)
             for piece, own, kind, id in rows
             if kind in (PieceType.NORMAL, PieceType.USER_DEFINED)
-        )
+        ]
+        self.trie = trie(self._scored)
 
     @cached_property
     def digest(self) -> str:
@@ -150,20 +158,24 @@ class SentencePieceTokenizer:
         rules, charsmap, whole = self.spec.charsmap.rules, self.spec.charsmap, self._whole
         if whole is None and not rules:
             return list(text)
-        parts, at, size = [], 0, len(text)
+        parts: list[str] = []
+        at, size, candidate = 0, len(text), -1
         kept = whole.search(text) if whole else None
         while at < size:
             if kept is not None and kept.start() == at:
                 parts.append(kept[0])
                 at = kept.end()
-                kept = whole.search(text, at) if whole else None
-                continue
-            length = charsmap.longest_at(text, at)
-            if length:
-                parts.append(rules[text[at : at + length]])
             else:
-                parts.append(text[at])
-            at += length or 1
+                if candidate < at:
+                    candidate = charsmap.next_candidate(text, at)
+                plain = min(candidate, kept.start() if kept else size)
+                parts.extend(text[at:plain])
+                at = plain
+                if at < candidate or at == size:
+                    continue
+                length = charsmap.longest_at(text, at)
+                parts.append(rules[text[at : at + length]] if length else text[at])
+                at += length or 1
             if kept is not None and kept.start() < at and whole:
                 kept = whole.search(text, at)
         return parts
@@ -174,11 +186,15 @@ class SentencePieceTokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise surrogate_error(error) from None
-        previous = False
+        unknown, previous = self.spec.unk_id, False
         ids: list[int] = []
         for surface, id in self.surfaces(self.normalize(text)):
-            written, previous = self.written(surface, id, previous)
-            ids += written
+            if id != unknown:
+                ids.append(id)
+                previous = False
+            else:
+                written, previous = self.written(surface, id, previous)
+                ids += written
         return ids
 
     def surfaces(self, normal: str) -> list[Surface]:
@@ -192,6 +208,33 @@ class SentencePieceTokenizer:
             return [self._bytes[byte] for byte in surface.encode("utf-8")], True
         return (() if unknown and previous else (id,)), unknown
 
+    def without(self, pieces: Collection[str]) -> SentencePieceTokenizer:
+        """The same ids, but text never gives one of these user-defined pieces."""
+        hidden = frozenset(piece for piece in pieces if self._ids.get(piece) in self._whole_ids)
+        if not hidden:
+            return self
+        if hidden not in self._twins:
+            rows = zip(self.spec.pieces, self.spec.types, strict=True)
+            types = tuple(PieceType.CONTROL if piece in hidden else kind for piece, kind in rows)
+            self._twins[hidden] = SentencePieceTokenizer(replace(self.spec, types=types))
+        return self._twins[hidden]
+
+    @cached_property
+    def _whole_ids(self) -> frozenset[int]:
+        return frozenset(id for id, kind in enumerate(self.spec.types) if kind == PieceType.USER_DEFINED)
+
+    def user_defined(self) -> dict[str, int]:
+        """Pieces that are kept whole wherever text spells them."""
+        return {self.spec.pieces[id]: id for id in sorted(self._whole_ids)}
+
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.model, which reads back with equal ids here and in the sentencepiece package, and the template."""
+        from ownlm.tokenizer.adapters import (
+            sentencepiece as files,
+        )  # builds SentencePieceTokenizers: imported late
+
+        files.save(self, Path(folder))
+
     def encode_batch(self, texts: Sequence[str], threads: int | None = None) -> list[np.ndarray]:
         """Ids of each text as uint16 (up to 65,536 pieces) or uint32 [n]; one thread, whatever is asked."""
         dtype = np.uint16 if self.vocab_size <= 1 << 16 else np.uint32
@@ -199,7 +242,13 @@ class SentencePieceTokenizer:
 
     def cut_unigram(self, text: str) -> list[tuple[int, int, int]]:
         """[(start, end, id)] of the most likely cut of normalised text."""
+        if len(text) > LONG and self._fast is not None:
+            return self._fast.cut(text, self.unknown_score, self.spec.unk_id, single=True)
         return best_cut(text, self.trie, self.unknown_score, self.spec.unk_id, single=True)
+
+    @cached_property
+    def _fast(self) -> Cutter | None:
+        return cutter(self._scored)
 
     def _unigram(self, text: str) -> list[Surface]:
         return [(text[start:end], id) for start, end, id in self.cut_unigram(text)]
@@ -306,6 +355,9 @@ class SentencePieceTokenizer:
 
 def _single_spaces(parts: list[str]) -> str:
     """Joined, where a stretch loses its first spaces if the one before ended in one."""
+    joined = "".join(parts)
+    if "  " not in joined and not joined.startswith(" "):
+        return joined
     out, space = [], True
     for part in parts:
         if space:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Self
 
 from ownlm.tokenizer.fields import Fields
+from ownlm.tokenizer.piece_kernels import LONG, Cutter, cutter
 from ownlm.tokenizer.piece_model import no_unknown
 from ownlm.tokenizer.viterbi import best_cut, trie
 
@@ -48,7 +50,14 @@ class Unigram:
 
     def cut(self, piece: str) -> list[tuple[int, int, int]]:
         """[(start, end, id)] of the most likely cut; id -1: an unknown character."""
+        if len(piece) > LONG and self._fast is not None:
+            return self._fast.cut(piece, self.unknown_score, -1)
         return best_cut(piece, self.trie, self.unknown_score, -1)
+
+    @cached_property
+    def _fast(self) -> Cutter | None:
+        rows = zip(self.vocab, self.scores, range(len(self.vocab)), strict=True)
+        return cutter(row for row in rows if row[0])
 
     def score(self, piece: str) -> float:
         """Logarithm of the probability of the most likely cut, unknown characters at their penalty."""

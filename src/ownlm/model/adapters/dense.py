@@ -62,7 +62,8 @@ class Numbers:
         self.initializer_range = self.number("initializer_range", 0.02)
 
     def whole(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int:
-        value = self.keys.take(key, default)
+        value = self.keys.take(key)
+        value = default if value is None else value
         if type(value) is not int or not 1 <= value <= limit:
             what = "config.json lacks keys." if value is None else "config.json describes no possible model."
             raise ArtifactError(what, f"{self.keys.where}: {key} = {value!r}, a whole number from 1 to {limit:,} is wanted",
@@ -70,7 +71,7 @@ class Numbers:
         return value
 
     def optional(self, key: str, limit: int = 1 << 24) -> int | None:
-        return self.whole(key, limit=limit) if self.keys.present(key) else self.keys.take(key)  # type: ignore[no-any-return]
+        return self.whole(key, limit=limit) if self.keys.present(key) else self.keys.take(key)
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.keys.take(key, default)

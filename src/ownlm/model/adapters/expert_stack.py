@@ -102,7 +102,7 @@ def write_around(config: Architecture, architectures: str) -> dict[str, Any]:
 def plain(config: Architecture) -> bool:
     """Whether nothing around the layers, and no layer's wiring or norm, is other than in these families."""
     options = (
-        config.learned_positions,
+        config.positions,
         config.embedding_norm,
         config.logit_softcap,
         config.embedding_scale != 1.0,

@@ -169,10 +169,10 @@ def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         new[id(old)] = nn.Parameter(state[name], requires_grad=old.requires_grad) if param else state[name]
     for module in model.modules():
         for table in (module._parameters, module._buffers):
-            for name, old in table.items():
-                if old is not None and id(old) in new:
-                    table[name] = new[id(old)]  # type: ignore[assignment]
-                elif old is not None and old.is_meta:
+            for name, empty in table.items():
+                if empty is not None and id(empty) in new:
+                    table[name] = new[id(empty)]  # type: ignore[assignment]
+                elif empty is not None and empty.is_meta:
                     raise AssertionError(
                         f"{type(module).__name__}.{name} was built on the meta device and is never filled"
                     )

@@ -16,19 +16,20 @@ from ownlm.model.position import DynamicNTK, Linear, Llama3, LongRope, Rope, Sca
 
 def read(
     keys: Reader, head_dim: int, max_positions: int, theta: float = 10000.0, fraction: float = 1.0, *,
-    theta_key: str = "rope_theta", fraction_key: str | None = None,
+    theta_keys: tuple[str, ...] = ("rope_theta",), fraction_keys: tuple[str, ...] = (),
 ) -> Rope:  # fmt: skip
-    """The rotation that config.json describes. theta, fraction: the family's defaults; fraction_key: what transformers 4
-    calls the rotated part, None where the family knows none. Raises ArtifactError."""
+    """The rotation that config.json describes. theta, fraction: the family's defaults; fraction_keys: what transformers 4
+    calls the rotated part, none where the family knows none. Raises ArtifactError."""
     settings = merged(keys)
-    for name, key in (("rope_theta", theta_key), ("partial_rotary_factor", fraction_key)):
-        top = None if key is None else keys.take(key)
-        if top is not None and settings.setdefault(name, top) != top:
-            raise _wrong(keys, name, f"given twice: {settings[name]!r} and {key} = {top!r}")
+    for name, tops in (("rope_theta", theta_keys), ("partial_rotary_factor", fraction_keys)):
+        for key in tops:
+            top = keys.take(key)
+            if top is not None and settings.setdefault(name, top) != top:
+                raise _wrong(keys, name, f"given twice: {settings[name]!r} and {key} = {top!r}")
     trained = keys.take("original_max_position_embeddings")
     if trained is not None and settings.setdefault("original_max_position_embeddings", trained) != trained:
         raise _wrong(keys, "original_max_position_embeddings", f"given twice, here {trained!r}")
-    if fraction_key is None and settings.get("partial_rotary_factor", 1.0) != 1.0:
+    if not fraction_keys and settings.get("partial_rotary_factor", 1.0) != 1.0:
         raise _wrong(keys, "partial_rotary_factor", "this family rotates whole heads")
     settings.setdefault("partial_rotary_factor", fraction)
     return rope(keys, settings, head_dim, max_positions, theta)
@@ -68,7 +69,7 @@ def rope(
     fraction = _number(keys, left.pop("partial_rotary_factor", 1.0), "partial_rotary_factor")
     scaling = _scaling(keys, str(left.pop("rope_type", "default")), left, max_positions)
     dims = int(head_dim * fraction)
-    if dims < 2 or dims % 2 or dims > head_dim:
+    if dims < 1 or dims + dims % 2 > head_dim:
         raise _wrong(keys, "head_dim", f"rotary embeddings turn pairs, not {dims} of {head_dim} features")
     if (
         isinstance(scaling, LongRope)
@@ -142,7 +143,7 @@ def longrope_magnitude(factor: float, trained: int) -> float:
 def write(rope: Rope, head_dim: int) -> dict[str, Any]:
     """All spellings: rope_theta, rope_scaling, rope_parameters, and partial_rotary_factor where a part is rotated."""
     scaling = _settings(rope.scaling)
-    part = {} if rope.dims in (None, head_dim) else {"partial_rotary_factor": rope.dims / head_dim}  # type: ignore[operator]
+    part = {} if rope.dims in (None, head_dim) else {"partial_rotary_factor": rope.dims / head_dim}
     found = {
         "rope_theta": rope.theta,
         "rope_scaling": scaling or None,

@@ -55,3 +55,26 @@ def _varint(data: bytes, at: int, where: str) -> tuple[int, int]:
         if byte < 0x80:
             return value & (1 << 64) - 1, at
     raise _cut(where, at, "a number of more than 64 bits")
+
+
+def number(field: int, value: int) -> bytes:
+    """A varint field; negative values take ten bytes, as int32 does."""
+    return _written(field << 3) + _written(value & (1 << 64) - 1)
+
+
+def real(field: int, value: float) -> bytes:
+    """A float32 field."""
+    return _written(field << 3 | 5) + struct.pack("<f", value)
+
+
+def message(field: int, data: bytes) -> bytes:
+    """A field of bytes, text or an inner message."""
+    return _written(field << 3 | 2) + _written(len(data)) + data
+
+
+def _written(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

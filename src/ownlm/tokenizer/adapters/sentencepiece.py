@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 
 from ownlm.errors import ArtifactError
+from ownlm.runtime.files import write_atomic
 from ownlm.tokenizer.adapters import protobuf
 from ownlm.tokenizer.charsmap import Charsmap
 from ownlm.tokenizer.fields import FIX, MAX_FILE_BYTES
+from ownlm.tokenizer.folder import read_settings
 from ownlm.tokenizer.sentencepiece import KINDS, PieceType, SentencePieceTokenizer, Spec
 
 _Fields = dict[int, protobuf.Value]
@@ -26,7 +28,50 @@ def load(path: Path | str) -> SentencePieceTokenizer:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError("A tokenizer file cannot be read.", f"{path}: {error.strerror}", FIX) from error
-    return SentencePieceTokenizer(read_spec(data, path.name))
+    made = SentencePieceTokenizer(read_spec(data, path.name))
+    made.file = data
+    _read_beside(made, path.parent)
+    return made
+
+
+def _read_beside(made: SentencePieceTokenizer, folder: Path) -> None:
+    """The chat template and the names of special tokens, where files beside the model give them."""
+    settings, notices = read_settings(folder)
+    made.chat_template = settings["chat_template"]
+    made.model_max_length = settings.get("model_max_length")
+    made.named |= {role: piece for role, piece in settings["named"].items() if piece in made.specials}
+    made.notices = tuple(notices)
+
+
+def save(tokenizer: SentencePieceTokenizer, folder: Path) -> None:
+    """tokenizer.model: the file that was read, byte for byte, otherwise one written from the spec."""
+    data = write_spec(tokenizer.spec) if tokenizer.file is None else tokenizer.file
+    write_atomic(folder / "tokenizer.model", data)
+    if tokenizer.chat_template is not None:
+        write_atomic(folder / "chat_template.jinja", tokenizer.chat_template)
+
+
+def write_spec(spec: Spec) -> bytes:
+    """The content of a .model file that `read_spec` reads back as the same spec, and the sentencepiece package too."""
+    message, number, real = protobuf.message, protobuf.number, protobuf.real
+    out = []
+    for piece, score, kind in zip(spec.pieces, spec.scores, spec.types, strict=True):
+        out.append(message(1, message(1, piece.encode()) + real(2, score) + number(3, int(kind))))
+    trainer = number(3, KINDS.index(spec.kind) + 1) + number(24, spec.whitespace_as_suffix)
+    trainer += number(35, spec.byte_fallback) + message(44, spec.unk_surface.encode())
+    trainer += number(40, spec.unk_id) + message(45, spec.pieces[spec.unk_id].encode())
+    for id_field, name_field, name in ((41, 46, "<s>"), (42, 47, "</s>"), (43, 48, "<pad>")):
+        held = name in spec.pieces and spec.types[spec.pieces.index(name)] == PieceType.CONTROL
+        trainer += number(id_field, spec.pieces.index(name) if held else -1) + message(
+            name_field, name.encode()
+        )
+    normalizer = message(2, spec.charsmap.blob) if spec.charsmap.blob else b""
+    normalizer += number(3, spec.add_dummy_prefix) + number(4, spec.remove_extra_whitespaces)
+    normalizer += number(5, spec.escape_whitespaces)
+    out += [message(2, trainer), message(3, normalizer)]
+    if spec.denormalizer.blob:
+        out.append(message(5, message(2, spec.denormalizer.blob)))
+    return b"".join(out)
 
 
 def _wrong(where: str, values: str) -> ArtifactError:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ownlm.errors import UsageError
+from ownlm.model.absolute import Learned
 from ownlm.model.adapters import dense
 from ownlm.model.adapters.activations import THEIRS, ours
 from ownlm.model.adapters.config_keys import Reader
@@ -63,7 +64,7 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
                   FeedForward(inner, activation, gated=False, bias=True), norm)
             for n in range(count)
         ]  # fmt: skip
-        return Architecture(vocab, width, tuple(layers), positions, norm, tied, learned_positions=True,
+        return Architecture(vocab, width, tuple(layers), positions, norm, tied, positions=Learned(positions),
                             initializer_range=std, family="gpt2")  # fmt: skip
 
     return dense.refused_as_artifact(where, plan)
@@ -93,7 +94,7 @@ def write(plan: Architecture) -> dict[str, Any]:
     scaled, by_layer = switches[0]
     like = [Layer(_attention(heads, head_dim, scale), FeedForward(inner.width, inner.activation, gated=False, bias=True), norm)
             for scale in scales]  # fmt: skip
-    dense.require(plan, like, "gpt2", learned_positions=True)
+    dense.require(plan, like, "gpt2", positions=Learned(plan.max_positions))
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -117,7 +118,7 @@ def build(config: Architecture) -> nn.Module:
 
 
 def rules(config: Architecture) -> list[Rule]:
-    names = {"wte.weight": "embedding.weight", "wpe.weight": "positions.weight", "ln_f.weight": "norm.weight",
+    names = {"wte.weight": "embedding.weight", "wpe.weight": "positions.table.weight", "ln_f.weight": "norm.weight",
              "ln_f.bias": "norm.bias"}  # fmt: skip
     found = [same(f"transformer.{theirs}", mine) for theirs, mine in names.items()]
     if not config.tie_embeddings:

@@ -38,7 +38,13 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     if width % heads:
         raise keys.wrong("num_attention_heads", heads, f"a divisor of hidden_size = {width}")
     rope = rope_keys.read(
-        keys, width // heads, positions, 10000.0, 0.25, theta_key="rotary_emb_base", fraction_key="rotary_pct"
+        keys,
+        width // heads,
+        positions,
+        10000.0,
+        0.25,
+        theta_keys=("rotary_emb_base", "rope_theta"),
+        fraction_keys=("rotary_pct", "partial_rotary_factor"),
     )
     norm = Norm("layer", keys.number("layer_norm_eps", 1e-5), bias=True)
     inner = FeedForward(
@@ -126,10 +132,10 @@ def _fused(theirs: str, mine: str, kind: str, heads: int) -> Rule:
     """Rows [H, 3, C]: of each head its q, then its k, then its v."""
 
     def join(parts: Sequence[Tensor]) -> Tensor:
-        return torch.stack([part.unflatten(0, (heads, -1)) for part in parts], dim=1).flatten(0, 2)
+        return torch.stack([part.reshape(heads, -1, *part.shape[1:]) for part in parts], dim=1).flatten(0, 2)
 
     def split(fused: Tensor) -> list[Tensor]:
-        return [part.flatten(0, 1) for part in fused.unflatten(0, (heads, 3, -1)).unbind(1)]
+        return [part.flatten(0, 1) for part in fused.reshape(heads, 3, -1, *fused.shape[1:]).unbind(1)]
 
     return Rule(theirs, tuple(f"{mine}{part}.{kind}" for part in "qkv"), join, split)
 

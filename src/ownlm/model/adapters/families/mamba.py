@@ -152,7 +152,7 @@ def plain(config: Architecture) -> bool:
     """Whether the decoder around the layers has no option that these families lack."""
     first = config.layers[0]
     mixer = first.mixer
-    around = (config.learned_positions, config.embedding_norm, config.logit_softcap, first.feed_forward)
+    around = (config.positions, config.embedding_norm, config.logit_softcap, first.feed_forward)
     return (
         not any(around)
         and config.embedding_scale == 1.0

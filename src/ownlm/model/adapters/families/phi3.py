@@ -33,8 +33,9 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("attention_bias", (False,))
     keys.require("mlp_bias", (False,))
     keys.require("embd_pdrop", (0, 0.0))
+    keys.harmless(("auto_map",))  # names code that is never run; the published folders have it
     found = dense.Numbers(keys, eps=1e-5, max_positions=4096)
-    rope = rope_keys.read(keys, found.head_dim, found.max_positions, fraction_key="partial_rotary_factor")
+    rope = rope_keys.read(keys, found.head_dim, found.max_positions, fraction_keys=("partial_rotary_factor",))
     window = keys.optional("sliding_window")
     activation = found.activation("hidden_act", "silu")
     keys.done()

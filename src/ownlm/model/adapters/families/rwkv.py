@@ -108,7 +108,7 @@ def parts(config: Architecture) -> tuple[TimeMix, ChannelMix]:
         plain = replace(
             config,
             layers=_layers(config.num_layers // 2, *pair, norm),
-            learned_positions=False, embedding_norm=norm, embedding_scale=1.0, logit_softcap=None, norm=LAST_NORM,
+            positions=None, embedding_norm=norm, embedding_scale=1.0, logit_softcap=None, norm=LAST_NORM,
         )  # fmt: skip
         if plain == replace(config, layers=tuple(_without_depth(layer) for layer in config.layers)):
             return time, channel

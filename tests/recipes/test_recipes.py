@@ -1,0 +1,130 @@
+"""Every recipe runs from its own command line, tiny, on a text of a few kilobytes, and writes what it says it writes."""
+
+import json
+import random
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = ["--steps", "6", "--rows", "4", "--context", "64"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    r = random.Random(0)
+    words = "the model learns a word and then another word from text that is short".split()
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(" ".join(r.choices(words, k=12)) + "." for _ in range(300)))
+    return path
+
+
+def run(name: str, *arguments: str, corpus: Path, out: Path) -> dict:
+    """Run a recipe as a script would be; the JSON file that it writes."""
+    before, threads = sys.argv, torch.get_num_threads()
+    sys.argv = [name, *arguments, "--data", str(corpus), "--out", str(out)]
+    torch.set_num_threads(1)
+    try:
+        runpy.run_path(str(RECIPES / name), run_name="__main__")
+    finally:
+        sys.argv = before
+        torch.set_num_threads(threads)
+    (found,) = out.glob("*.json")
+    return json.loads(found.read_text())
+
+
+def test_every_recipe_is_short_and_is_tested_here() -> None:
+    for path in RECIPES.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 150, f"{path.name}: a recipe has at most 150 lines"
+        assert path.name in Path(__file__).read_text(), f"{path.name} has no test"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "attention",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("state-space", "linear", "feed-forward", "wiring")
+        ),
+    ],
+)
+def test_compare_architectures(line: str, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run(
+        "compare_architectures.py", line, *TINY, "--width", "32", "--layers", "4", corpus=corpus, out=out
+    )
+    rows = {row["model"]: row for row in found["rows"]}
+    assert len(rows) >= 5 and (out / f"{line}.png").stat().st_size > 5000
+    sizes = [row["parameters"] for row in rows.values()]
+    assert max(sizes) <= 1.06 * min(sizes), "equal parameters"
+    for row in rows.values():
+        assert 0 < row["bits_per_byte"] < 9 and 0 <= row["recall"] <= 1 and row["tokens_per_second"] > 0
+        assert len(row["first_gradient_norms"]) == 4
+
+
+def test_char_gpt(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run("char_gpt.py", "--positions", "all", *TINY, "--steps", "10", corpus=corpus, out=out)
+    assert set(found["runs"]) == {"rope", "learned", "sinusoidal", "alibi", "none"}
+    for name in ("rope", "none"):
+        assert 10_000 <= found["runs"][name]["parameters"] <= 100_000
+        assert len(found["runs"][name]["gradient_norms"][0][1]) == 2
+    assert (out / "validation.png").exists() and (out / "gradient_flow.png").exists()
+
+
+def test_bpe_gpt(corpus: Path, tmp_path: Path) -> None:
+    found = run(
+        "bpe_gpt.py",
+        "--tokens",
+        "all",
+        *TINY,
+        "--depth",
+        "2",
+        "--vocab-size",
+        "300",
+        corpus=corpus,
+        out=tmp_path / "out",
+    )
+    assert set(found["runs"]) == {"bpe", "characters", "bytes"}
+    profile = found["runs"]["bpe"]["profile"]
+    assert profile["forward_MFLOP_per_token_measured"] == pytest.approx(
+        profile["forward_MFLOP_per_token_formula"], rel=0.02
+    )
+
+
+def test_longer_than_trained(corpus: Path, tmp_path: Path) -> None:
+    found = run(
+        "longer_than_trained.py",
+        *TINY,
+        "--context",
+        "32",
+        "--factor",
+        "4",
+        "--width",
+        "32",
+        "--layers",
+        "4",
+        corpus=corpus,
+        out=tmp_path / "out",
+    )
+    assert found["lengths"] == [32, 64, 128]
+    assert {"rope", "alibi", "none", "sinusoidal", "irope", "rope + yarn", "rope + longrope"} <= set(
+        found["bits"]
+    )
+
+
+def test_ways_of_writing(corpus: Path, tmp_path: Path) -> None:
+    found = run(
+        "ways_of_writing.py", *TINY, "--width", "32", "--layers", "2", corpus=corpus, out=tmp_path / "out"
+    )
+    assert [row["model"] for row in found["rows"]] == [
+        "autoregressive",
+        "patches",
+        "diffusion",
+        "diffusion",
+        "diffusion",
+    ]
