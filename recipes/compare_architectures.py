@@ -8,7 +8,7 @@
     ... --steps 2000 --width 256 --layers 8 --data corpus.txt    full size
 
 Half of every batch is text (bytes of --data, by default the documentation in Python's standard library), half is
-associative recall: 8 random key-value pairs, then queries for each of them (Arora et al. 2023, arXiv:2312.04927).
+associative recall: 6 random key-value pairs, then keys to be answered (Arora et al. 2023, arXiv:2312.04927).
 """
 
 import argparse
@@ -26,9 +26,9 @@ from ownlm.model.comparisons import lines
 from ownlm.model.decoder import Decoder
 from ownlm.runtime.adapters import matplotlib as plot
 
-VOCAB, PAIRS, KEYS = 320, 8, 32  # 256 bytes, then 32 keys and 32 values
+VOCAB, PAIRS, KEYS = 288, 6, 16  # 256 bytes, then 16 keys and 16 values
 
-DEFAULTS = {"steps": 300, "width": 64, "layers": 4, "rows": 16, "context": 96, "seed": 0}
+DEFAULTS = {"steps": 600, "width": 64, "layers": 2, "rows": 32, "context": 48, "seed": 0}
 
 
 def batch(
@@ -40,13 +40,12 @@ def batch(
     ids, targets = [windows[:, :-1]], [windows[:, 1:]]
     keys = torch.rand(rows - rows // 2, KEYS, generator=random).argsort(dim=1)[:, :PAIRS] + 256
     values = torch.randint(256 + KEYS, VOCAB, keys.shape, generator=random)
-    pairs = torch.stack((keys, values), dim=2).flatten(1)  # k v k v ...
-    order = torch.rand(keys.shape, generator=random).argsort(dim=1)
-    asked = torch.stack((keys.gather(1, order), values.gather(1, order)), dim=2).flatten(1)
-    row = torch.cat((pairs, asked), dim=1)
-    row = F.pad(row, (0, max(0, context - row.shape[1])), value=0)[:, :context]
+    num_asked = context // 2 - PAIRS
+    order = torch.randint(0, PAIRS, (len(keys), num_asked), generator=random)
+    asked = [torch.cat((part, part.gather(1, order)), dim=1) for part in (keys, values)]
+    row = F.pad(torch.stack(asked, dim=2).flatten(1), (0, context % 2))  # k v k v ..., then k v of each query
     answers = torch.full_like(row, -100)
-    places = torch.arange(2 * PAIRS, 4 * PAIRS, 2)
+    places = torch.arange(2 * PAIRS, 2 * (PAIRS + num_asked), 2)
     answers[:, places] = row[:, places + 1]
     return torch.cat((*ids, row)), torch.cat((*targets, answers))
 

@@ -1,7 +1,9 @@
 """One tiny model of each attention and position of this part; sizes that no block divides."""
 
+from ownlm.model.absolute import Learned, Sinusoidal
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.biased import Alibi, Biased, T5Bias
+from ownlm.model.attention.clustered import Routing
 from ownlm.model.attention.differential import Differential
 from ownlm.model.attention.gated import Gated
 from ownlm.model.attention.grouped import GroupedQuery
@@ -13,9 +15,9 @@ from ownlm.model.layers import FeedForward
 from ownlm.model.position import Rope
 
 
-def model(*mixers: object) -> Architecture:
+def model(*mixers: object, **options: object) -> Architecture:
     both = mixers if len(mixers) > 1 else mixers * 2
-    return Architecture(97, 32, tuple(Layer(m, FeedForward(48)) for m in both), 64)  # type: ignore[arg-type]
+    return Architecture(97, 32, tuple(Layer(m, FeedForward(48)) for m in both), 64, **options)  # type: ignore[arg-type]
 
 
 EXAMPLES = {
@@ -32,6 +34,10 @@ EXAMPLES = {
     "bigbird": model(Sparse(4, 2, 8, BigBird(4, 2, 1, 2, seed=3), rope=Rope())),
     "blockwise": model(Sparse(4, 4, 8, Blockwise(6, before=1), rope=Rope())),
     "block-mixture": model(BlockMixture(4, 2, 8, block=5, num_chosen=2, rope=Rope())),
+    "clustered": model(Routing(4, 8, num_clusters=3, reach=4, rope=Rope())),
+    "clustered-alternating": model(Routing(2, 8, 5, 40), Gated(4, 2, 8, rope=Rope(), window=5)),
+    "sinusoidal": model(GroupedQuery(4, 2, 8), positions=Sinusoidal(64)),
+    "learned-offset": model(GroupedQuery(4, 2, 8), positions=Learned(64, offset=2)),
     "no-positions": model(GroupedQuery(4, 2, 8)),
     "interleaved-no-positions": model(GroupedQuery(4, 2, 8, rope=Rope(), window=8), GroupedQuery(4, 2, 8)),
 }

@@ -128,3 +128,15 @@ def test_ways_of_writing(corpus: Path, tmp_path: Path) -> None:
         "diffusion",
         "diffusion",
     ]
+
+
+def test_sink_and_noise(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run("sink_and_noise.py", *TINY, corpus=corpus, out=out)["models"]
+    assert set(found) == {"plain", "gated", "gated by head", "differential"}
+    sizes = [row["parameters"] for row in found.values()]
+    assert max(sizes) <= 1.02 * min(sizes), "equal parameters"
+    for row in found.values():
+        assert all(0 <= row[share] <= 1 for share in ("recall", "sink", "answer", "noise"))
+        assert row["answer"] + row["noise"] < 1
+    assert (out / "sink_and_noise.png").stat().st_size > 5000

@@ -20,7 +20,7 @@ def gpt2(folder: Path) -> Tokenizer:
     return Tokenizer(Vocabulary("gpt2", tokens, tuple((ids[a], ids[b]) for a, b in pairs), special))
 
 
-@pytest.mark.parametrize("native", ["1", "0"])
+@pytest.mark.parametrize("native", ["1", pytest.param("0", marks=pytest.mark.slow)])
 def test_gpt2_gives_the_published_ids(
     data: Path, native: str, monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:

@@ -40,6 +40,7 @@ def test_published_forms_give_the_golden_ids(data: Path, path: str, name: str) -
         assert ours.encode(text) == ids
 
 
+@pytest.mark.slow
 def test_gguf(data: Path) -> None:
     folder = data / "tokenizers" / "gguf_vocab"
     ours = load(folder / "ggml-vocab-gpt-2.gguf")

@@ -60,7 +60,7 @@ def files(data: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def texts(data: Path) -> list[str]:
-    return some_texts(data, 12)
+    return some_texts(data, 30)
 
 
 def some_texts(data: Path, share: int) -> list[str]:
@@ -86,7 +86,12 @@ def test_ids_and_text_equal_tokenizers_on_more(kind: str, files: dict[str, Any],
     test_ids_and_text_equal_tokenizers(kind, files, more)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+_QUICK = ("gpt2", "llama3", "bert_uncased", "clip", "llama_legacy", "xlmr", "word_level")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in _QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_ids_and_text_equal_tokenizers(kind: str, files: dict[str, Any], texts: list[str]) -> None:
     ours, other = PipelineTokenizer(files[kind]), theirs(files[kind])
     assert ours.vocab_size == other.get_vocab_size()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
                "normalization_rule_name": "nmt_nfkc_cf", "pad_id": 3},
     "char": {"model_type": "char", "normalization_rule_name": "identity"},
 }  # fmt: skip
-TEXTS = ["", " ", " a  b ", "the ab ﬁ Ⅷ é", *synthetic(4, 400)[:4], *random_texts(3, 20, 20)]
+TEXTS = [
+    "",
+    " ",
+    " a  b ",
+    "the ab ﬁ Ⅷ é",
+    "e\u0301 A\u030a x\u0301",
+    *synthetic(4, 400)[:4],
+    *random_texts(3, 20, 20),
+]
 
 
+@cache
 def trained(name: str) -> bytes:
     import sentencepiece
 
@@ -37,7 +47,9 @@ def trained(name: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("bpe", "spaces") else pytest.param(n, marks=pytest.mark.slow) for n in SETTINGS]
+)
 def test_a_saved_folder_reads_back_with_equal_ids(name: str, tmp_path: Path) -> None:
     import sentencepiece
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from token_texts import random_texts, synthetic
 
@@ -63,7 +63,10 @@ def test_the_folder_reads_back_and_hugging_face_agrees(kind: str, tmp_path: Path
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="▁"), max_size=30))
-@settings(max_examples=150, deadline=None)
+@example(" a")
+@example("  ")
+@example("\n a  ")
+@settings(max_examples=100, deadline=None)
 def test_what_should_be_loss_free_is(text: str) -> None:
     for kind in ("bpe", "unigram", "bytes"):
         ours = FOUND[kind].tokenizer

@@ -1,7 +1,8 @@
-"""`ownlm model inspect|presets|isotropy`: what a model is made of, before and after one has its weights."""
+"""`ownlm model inspect|presets|isotropy|entropy`: what a model is made of, before and after one has its weights."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +61,7 @@ def inspect(
     if as_json:
         print_json(facts)
         return
-    _print(facts, look.folded(calls), tokens)
+    _print(facts, look.described(getattr(model, "config", None)), look.folded(calls), tokens)
 
 
 def facts_vocab(model: Any) -> int:
@@ -79,13 +80,13 @@ def _load(path: Path) -> Any:
     return hf.load(inner if not (path / "config.json").is_file() and inner.is_dir() else path)
 
 
-def _print(facts: dict[str, Any], calls: list[tuple[Any, int]], tokens: int) -> None:
+def _print(facts: dict[str, Any], described: list[str], calls: list[tuple[Any, int]], tokens: int) -> None:
     from rich.table import Table
 
     out.print(
         f"[bold]{facts['class']}[/]  {facts['num_parameters']:,} parameters, {size(facts['weight_bytes'])} of weights"
     )
-    for line in _config_lines(facts["config"]):
+    for line in described:
         out.print(f"  {line}", markup=False)
     table = Table(title="Parameters per component", title_justify="left")
     for head, side in (
@@ -114,7 +115,7 @@ def _print(facts: dict[str, Any], calls: list[tuple[Any, int]], tokens: int) -> 
         ("alike", "right"),
         ("ms", "right"),
     ):
-        table.add_column(head, justify=side)  # type: ignore[arg-type]
+        table.add_column(head, justify=side, overflow="fold")  # type: ignore[arg-type]
     for call, number in calls:
         alike = f"x {number}" if number > 1 else ""
         table.add_row(
@@ -124,20 +125,6 @@ def _print(facts: dict[str, Any], calls: list[tuple[Any, int]], tokens: int) -> 
     formula = facts["num_parameters"]
     out.print(f"FLOPs counted by torch in this pass: {facts['forward_flops_measured']:,} "
               f"({facts['forward_flops_measured'] / tokens / 2 / max(1, formula):.2f} x 2 x parameters per token)")  # fmt: skip
-
-
-def _config_lines(config: Any, depth: int = 0) -> list[str]:
-    if not isinstance(config, dict):
-        return [f"{'  ' * depth}{config}"]
-    rows = []
-    for key, value in config.items():
-        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
-            rows.append(f"{'  ' * depth}{key}:")
-            for item in value if isinstance(value, list) else [value]:
-                rows += _config_lines(item, depth + 1)
-        else:
-            rows.append(f"{'  ' * depth}{key} = {value}")
-    return rows
 
 
 def size(num_bytes: int) -> str:
@@ -223,3 +210,48 @@ def isotropy(
 
 def _fields(found: Any) -> dict[str, Any]:
     return {field: getattr(found, field) for field in found.__dataclass_fields__}
+
+
+@app.command()
+def entropy(
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Draw the curve there (.png, .svg, .pdf).")
+    ] = None,
+    keys: Annotated[int, typer.Option(help="Keys that a query chooses from.", min=1)] = 64,
+    head_dim: Annotated[int, typer.Option(help="Width of a head.", min=1)] = 64,
+    queries: Annotated[int, typer.Option(help="Random queries to average over.", min=1)] = 32,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="Temperatures, repeatable; else 0.01 to 100.")
+    ] = None,
+    scores: Annotated[
+        list[float] | None, typer.Option(help="Scores of one query's keys, repeatable, instead of random ones.")
+    ] = None,
+    seed: int = 0,
+    as_json: Json = False,
+) -> None:
+    """Show how the temperature of attention's softmax moves its entropy from 0 to log n.
+
+    The scores are q k / sqrt(head_dim) of standard normal queries and keys, or those that are given.
+    Exit codes: 0 shown, 2 a wrong number or file ending, 6 no matplotlib for --out.
+
+    Example: ownlm model entropy --out entropy.png --keys 128
+    """
+    from ownlm.model import attention_math as maths
+
+    temperatures = sorted(temperature) if temperature else [round(10 ** (e / 4), 6) for e in range(-8, 9)]
+    table = maths.given_scores(scores) if scores else maths.random_scores(queries, keys, head_dim, seed)
+    found = maths.entropy_by_temperature(table, temperatures).tolist()
+    limit = math.log(table.shape[-1])
+    if picture is not None:
+        maths.draw_entropy(table, temperatures, picture)
+    if as_json:
+        rows = [{"temperature": t, "entropy_nats": e} for t, e in zip(temperatures, found, strict=True)]
+        print_json({"num_keys": table.shape[-1], "log_n": limit, "curve": rows, "picture": str(picture) if picture else None})  # fmt: skip
+        return
+    out.print("temperature  nats    of log n")
+    for t, nats in zip(temperatures, found, strict=True):
+        share = nats / limit if limit else 0.0
+        out.print(f"{t:>11g}  {nats:6.4f}  {share:6.1%} {'█' * round(40 * share)}")
+    out.print(f"{table.shape[-1]} keys: log n = {limit:.4f}")
+    if picture is not None:
+        out.print(f"picture: {picture}")

@@ -19,17 +19,34 @@ from ownlm.model.attention.scaled_dot_product import attention, entropy
 from ownlm.runtime.adapters.matplotlib import figure, lines
 
 
+def random_scores(num_queries: int, num_keys: int, head_dim: int, seed: int = 0) -> Tensor:
+    """q k^T / sqrt(C) of standard normal queries and keys: float64 [num_queries, num_keys]."""
+    generator = torch.Generator().manual_seed(seed)
+    q, k = (
+        torch.randn(n, head_dim, generator=generator, dtype=torch.float64) for n in (num_queries, num_keys)
+    )
+    return q @ k.T * head_dim**-0.5
+
+
+def given_scores(scores: Sequence[float]) -> Tensor:
+    """Of one query: float64 [1, n]. Raises UsageError where one is no finite number."""
+    if not scores or not all(map(math.isfinite, scores)):
+        raise UsageError("Scores are finite numbers.", str(list(scores)), "correct them")
+    return torch.tensor([scores], dtype=torch.float64)
+
+
 def entropy_by_temperature(scores: Tensor, temperatures: Sequence[float]) -> Tensor:
     """Mean entropy in nats of softmax(scores / temperature): scores [..., n] -> float64 [len(temperatures)].
 
     It rises with the temperature (its derivative is variance / temperature^3), from log of the number of equal maxima
     to log n. Raises UsageError for a temperature that is not positive.
     """
-    if not temperatures or min(temperatures) <= 0:
+    if not temperatures or not all(0 < t < math.inf for t in temperatures):
         raise UsageError("A temperature is a positive number.", str(list(temperatures)), "correct them")
     # The maximum is taken off first: scores / 1e-6 would otherwise lose their differences.
     centered = scores.double() - scores.double().amax(-1, keepdim=True)
-    return torch.stack([entropy((centered / t).softmax(-1)).mean() for t in temperatures])
+    # + 0.0: the entropy of one sure key is 0, not -0.
+    return torch.stack([entropy((centered / t).softmax(-1)).mean() for t in temperatures]) + 0.0
 
 
 def draw_entropy(scores: Tensor, temperatures: Sequence[float], path: Path | str) -> None:

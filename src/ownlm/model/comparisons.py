@@ -116,8 +116,9 @@ def _full(width: int) -> GroupedQuery:
 
 
 def _mixed(often: MixerSpec, width: int, depth: int) -> list[MixerSpec]:
-    """Every fourth layer is full attention."""
-    return [_full(width) if n % 4 == 3 else often for n in range(depth)]
+    """Every fourth layer is full attention, in shallower stacks the last."""
+    every = min(4, depth)
+    return [_full(width) if n % every == every - 1 else often for n in range(depth)]
 
 
 def _stack(layer: Layer, width: int, depth: int, vocab_size: int) -> Architecture:

@@ -36,10 +36,10 @@ class Decoder(nn.Module):
         self.config = config
         self.architecture = plan = llama(config) if isinstance(config, ModelConfig) else config
         self.embedding = nn.Embedding(plan.vocab_size, plan.hidden_size)
-        self.positions = plan.positions and plan.positions.build(plan.hidden_size)
-        self.embedding_norm = plan.embedding_norm and plan.embedding_norm.build(plan.hidden_size)
+        self.positions = None if plan.positions is None else plan.positions.build(plan.hidden_size)
+        self.embedding_norm = None if plan.embedding_norm is None else plan.embedding_norm.build(plan.hidden_size)
         self.blocks = nn.ModuleList(layer.build(plan.hidden_size, n) for n, layer in enumerate(plan.layers))
-        self.norm = plan.norm and plan.norm.build(plan.hidden_size)
+        self.norm = None if plan.norm is None else plan.norm.build(plan.hidden_size)
         # Tied: there is no second matrix, not even by name, so nothing can drift apart or be saved twice.
         self.output = None if plan.tie_embeddings else nn.Linear(plan.hidden_size, plan.vocab_size, bias=False)
         # What tells layers apart before they compute: which rotation, which reach. Equal ones share a Place.
@@ -158,16 +158,20 @@ class Decoder(nn.Module):
 
     def kv_shape(self) -> tuple[int, int, int]:
         """(layers, K, C) of a cache of keys and values; raises UsageError where the layers keep something else."""
-        shapes = {
-            (getattr(layer.mixer, "num_kv_heads", None), getattr(layer.mixer, "head_dim", None))
-            for layer in self.architecture.layers
-        }
-        kv_heads, head_dim = shapes.pop()
-        if shapes or kv_heads is None or head_dim is None:
+        shapes = {_kept(layer.mixer) for layer in self.architecture.layers}
+        kv_heads, head_dim = shapes.pop() or (0, 0)
+        if shapes or not kv_heads:
             kinds = sorted({type(layer.mixer).__name__ for layer in self.architecture.layers})
             raise UsageError("The layers of this model do not all keep keys and values of one shape.",
                              f"layers of {', '.join(kinds)}", "decode it with model.new_cache()")  # fmt: skip
         return self.architecture.num_layers, kv_heads, head_dim
+
+
+def _kept(mixer: Any) -> tuple[int, int] | None:
+    """(K, C) where a layer keeps K keys and K values of width C per token, all of them where they stand."""
+    shape = getattr(mixer, "num_kv_heads", 0), getattr(mixer, "head_dim", 0)
+    plain = mixer.cache_bytes_per_token(1) == 2 * shape[0] * shape[1]
+    return shape if plain and not getattr(mixer, "own_cache", False) else None
 
 
 def _rotation(mixer: Any) -> tuple[Rope, int] | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -134,6 +135,33 @@ def _runs(items: list[Any]) -> list[Any]:
         else:
             runs.append({"times": 1, "each": item})
     return runs
+
+
+def described(value: Any) -> list[str]:
+    """A configuration in lines: a field a line, what stands in it in short, equal layers once with their number."""
+    if not is_dataclass(value):
+        return [str(value)]
+    rows = []
+    for spec in fields(value):
+        inner = getattr(value, spec.name)
+        if isinstance(inner, tuple) and inner and is_dataclass(inner[0]):
+            runs = [(len(list(run)), each) for each, run in groupby(inner)]
+            rows += [f"{spec.name}: {number} x {_short(each)}" for number, each in runs]
+        else:
+            rows.append(f"{spec.name} = {_short(inner)}")
+    return rows
+
+
+def _short(value: Any) -> str:
+    """Name(field=value, ...) with the fields that differ from their defaults."""
+    if not is_dataclass(value):
+        return str(value)
+    said = [
+        f"{f.name}={_short(getattr(value, f.name))}"
+        for f in fields(value)
+        if getattr(value, f.name) != f.default
+    ]
+    return f"{type(value).__name__}({', '.join(said)})"
 
 
 def as_dict(found: Component | Call | ContextCost) -> dict[str, Any]:

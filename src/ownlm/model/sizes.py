@@ -37,7 +37,9 @@ def row(name: str, *, count_module: bool = False) -> SizeRow:
     config = family.read(raw, name)
     with torch.device("meta"):
         model: Any = family.build(config)
-    active = model.flops_per_token(0) // 6  # 2 operations forward, 4 backward, per weight
+    plan = getattr(model, "architecture", None)
+    # Of models that are no stack of layers: 2 operations forward, 4 backward, per weight.
+    active = model.flops_per_token(0) // 6 if plan is None else plan.active_parameters()
     counted = sum(p.numel() for p in model.parameters()) if count_module else None
     return SizeRow(name, model.num_parameters(), SIZES[name], active, model.cache_bytes_per_token(2), counted)
 

@@ -37,16 +37,23 @@ class Charsmap:
                 self._seconds.setdefault(key[0], set()).add(key[1])
 
     @cached_property
-    def _candidate(self) -> regex.Pattern[str]:
-        singles = "".join(map(regex.escape, sorted(key for key in self.rules if len(key) == 1)))
-        seconds = "".join(map(regex.escape, sorted(set().union(*self._seconds.values()))))
-        ways = [*([f"[{singles}]"] if singles else []), *([f".(?=[{seconds}])"] if seconds else [])]
-        return regex.compile("|".join(ways) or "(?!)", regex.DOTALL | regex.V0)
+    def _tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two bool [code points]: characters that are keys, and characters that come second in a longer key."""
+        tables = np.zeros((2, 0x110000), dtype=bool)
+        tables[0, [ord(key) for key in self.rules if len(key) == 1]] = True
+        tables[1, [ord(letter) for letters in self._seconds.values() for letter in letters]] = True
+        return tables[0], tables[1]
 
-    def next_candidate(self, text: str, at: int) -> int:
-        """The first place from `at` on where a key might begin; nothing before it is replaced."""
-        found = self._candidate.search(text, at)
-        return found.start() if found else len(text)
+    def candidates(self, text: str) -> list[int]:
+        """The places where a key might begin, in order; elsewhere nothing is replaced."""
+        if self._longest.keys().isdisjoint(text):
+            return []
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+        single, second = self._tables
+        might = single[codes]
+        might[:-1] |= second[codes[1:]]
+        found: list[int] = np.flatnonzero(might).tolist()
+        return found
 
     def longest_at(self, text: str, at: int) -> int:
         """Length of the longest key at this position; 0 when there is none."""

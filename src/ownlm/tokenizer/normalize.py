@@ -153,6 +153,8 @@ _TO_SPACE = regex.compile("[" + WHITE.replace("\v", "").replace("\f", "") + "]")
 
 def _cleaned(text: str) -> str:
     """Control and private characters leave, white space becomes a space."""
+    if text.isascii() and text.isprintable():
+        return text  # nothing to clean
     cleaned: str = _TO_SPACE.sub(" ", _GONE.sub("", text))
     return cleaned
 

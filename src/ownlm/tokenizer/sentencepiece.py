@@ -160,14 +160,15 @@ class SentencePieceTokenizer:
             return list(text)
         parts: list[str] = []
         at, size, candidate = 0, len(text), -1
+        candidates = iter(charsmap.candidates(text))
         kept = whole.search(text) if whole else None
         while at < size:
             if kept is not None and kept.start() == at:
                 parts.append(kept[0])
                 at = kept.end()
             else:
-                if candidate < at:
-                    candidate = charsmap.next_candidate(text, at)
+                while candidate < at:
+                    candidate = next(candidates, size)
                 plain = min(candidate, kept.start() if kept else size)
                 parts.extend(text[at:plain])
                 at = plain

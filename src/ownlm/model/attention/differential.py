@@ -132,8 +132,11 @@ class DifferentialAttention(Tapped):
             F.scaled_dot_product_attention(a, b, v, attn_mask=mask, enable_gqa=True)
             for a, b in ((q1, k1), (q2, k2))
         )
-        return first - weight * second
+        mixed: Tensor = first - weight * second
+        return mixed
 
     def _softmax(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
         scores = dot_products(q, k) * self.spec.head_dim**-0.5  # [B,H,T,L]
-        return (scores if mask is None else scores.masked_fill(~mask, float("-inf"))).softmax(-1)
+        scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+        pattern: Tensor = scores.softmax(-1)
+        return pattern

@@ -74,7 +74,7 @@ class _FlashTriton(torch.autograd.Function):
         d = torch.linalg.vecdot(grad.float(), out.float())  # [B,H,T]
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         # Four tiles of both sides are held at once where the forward holds three, so that wide ones are cut.
-        most = 64 if q.shape[-1] <= 64 else 32
+        most = 64 if q.shape[-1] <= 64 else 32 if q.shape[-1] <= 128 else 16
         block_q, block_k = min(block_q, most), min(block_k, most)
         given = (q, k, v, grad, logsumexp, d)
         kernels, sizes, options = _kernels(), _sizes(q, k), _options(q, causal, block_q, block_k)

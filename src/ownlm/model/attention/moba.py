@@ -2,7 +2,8 @@
 
 Each query head of each token scores every earlier block of S keys by q . mean(keys of the block), takes the best
 `num_chosen` - 1 of the finished ones and its own (equations 5 and 6), and attends to those. The choice itself has no
-gradient; keys and queries learn it through the attention to what was chosen.
+gradient; keys and queries learn it through the attention to what was chosen. Attention costs T M S, the choice one
+score per token and block, T * T / S: a small share of the square, but a share (clustered.py has none).
 
 Letters: B batch, T time, L keys, N blocks of S tokens, M blocks chosen, H query heads, K key/value heads, C head width.
 """
@@ -35,6 +36,8 @@ class BlockMixture:
     num_chosen: int = 2
     """M, its own block included."""
     rope: Rope | None = None
+    own_cache: ClassVar[bool] = True
+    """Blocks are counted from the first token: only `Decoder.new_cache` serves."""
 
     def __post_init__(self) -> None:
         check_sizes(self, "num_heads", "num_kv_heads", "head_dim", "block", "num_chosen")
@@ -99,7 +102,10 @@ def choose(q: Tensor, k: Tensor, spec: BlockMixture) -> Tensor:
     full, M = L // S, min(spec.num_chosen - 1, L // S)
     if M:
         means = (
-            k[:, :, : full * S].unflatten(2, (full, S)).mean(3).repeat_interleave(q.shape[1] // k.shape[1], 1)
+            k[:, :, : full * S]
+            .view(*k.shape[:2], full, S, -1)
+            .mean(3)
+            .repeat_interleave(q.shape[1] // k.shape[1], 1)
         )
         ahead = torch.arange(full, device=q.device) >= own[:, None]  # [T,N]
         best = (q @ means.transpose(-1, -2)).masked_fill(ahead, float("-inf")).topk(M, -1)

@@ -6,7 +6,7 @@
 
 All are the causal forms, for the decoder: global tokens stand at the front and see what precedes them. The random
 blocks of a query block come from (seed, number of the block) alone, so that a longer text changes none. What is
-learned instead of fixed is in moba.py.
+learned instead of fixed is in clustered.py and moba.py.
 
 A pattern is two functions: `sees` is its definition, `key_blocks` lists blocks that cover it.
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ownlm.errors import UsageError
 from ownlm.model.attention.grouped import dot_products, weighted_sum
 from ownlm.model.hooks import Tapped
-from ownlm.model.place import Cache, Place
+from ownlm.model.place import Cache, DecodeCache, Place
 from ownlm.model.position import Rope, rotate
 from ownlm.model.recurrent.state import check_sizes
 
@@ -221,18 +221,24 @@ class SparseAttention(Tapped):
         self.o = nn.Linear(heads, width, bias=False)
 
     def forward(self, x: Tensor, place: Place, cache: Cache | None = None) -> Tensor:
-        """x [B, T, D] -> [B, T, D]; without a cache x is a whole text."""
+        """x [B, T, D] -> [B, T, D]; without a cache x is a whole text.
+
+        A first chunk in a new cache is computed by blocks too, a single token reads the keys that it sees, and a
+        later chunk of T tokens after L - T others forms T x L scores.
+        """
         B, T, _ = x.shape
         C = self.spec.head_dim
         q, k, v = (m(x).view(B, T, -1, C).transpose(1, 2) for m in (self.q, self.k, self.v))  # [B,H or K,T,C]
         if place.cos is not None and place.sin is not None and self.spec.rope is not None:
             pairs = self.spec.rope.interleaved
             q, k = rotate(q, place.cos, place.sin, pairs), rotate(k, place.cos, place.sin, pairs)
-        if cache is None and not self.watched("pattern"):
+        if cache is not None:
+            k, v = cache.update(self.layer, k, v)  # [B,K,L,C]
+        # A plain cache that was empty holds just this text; another one may hold padding.
+        whole = cache is None or (isinstance(cache, DecodeCache) and k.shape[2] == T)
+        if whole and not self.watched("pattern"):
             mixed = blocked_attention(q, k, v, self.spec.pattern, C**-0.5)
         else:
-            if cache is not None:
-                k, v = cache.update(self.layer, k, v)
             mixed = self._masked(q, k, v, place)
         mixed = self.tap("mixed", mixed)
         out: Tensor = self.o(mixed.transpose(1, 2).reshape(B, T, -1))
