@@ -22,6 +22,7 @@ import math
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ownlm.model.architecture import Architecture
+from ownlm.model.attention.flash import flash_attention
 from ownlm.model.attention.grouped import GroupedQuery
+from ownlm.model.attention.scaled_dot_product import attention, causal
 from ownlm.model.blocks import Layer, MixerSpec
 from ownlm.model.decoder import Decoder
 from ownlm.model.place import DecodeCache
@@ -64,6 +67,13 @@ MIXERS: dict[str, MixerSpec] = {
     "RWKV-6": MatrixTimeMix(HEADS, HEAD),
     "RWKV-7": GooseTimeMix(HEADS, HEAD),
 }
+ATTENTIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "standard attention, with gradients": lambda q, k, v: attention(q, k, v, causal(q.shape[2]))[0],
+    "flash.py in tiles of 128, with gradients": lambda q, k, v: flash_attention(
+        q, k, v, block_q=128, block_k=128
+    ),
+}
+"""Functions of q, k and v alone, causal, forward and backward: they keep no cache."""
 BUDGET_BYTES = 1 << 30
 """Lengths at which the scores alone would take this much are left out, and said to be."""
 
@@ -136,6 +146,29 @@ def measured(name: str, spec: MixerSpec, lengths: list[int], runs: int) -> list[
     return lines
 
 
+def measured_attention(name: str, lengths: list[int], runs: int) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for length in lengths:
+        line: dict[str, Any] = {"bench": "model scaling", "mixer": name, "length": length}
+        if name.startswith("standard") and 4 * HEADS * length**2 >= BUDGET_BYTES:
+            lines.append(line | {"left_out": f"the scores alone take {BUDGET_BYTES >> 20} MiB"})
+            continue
+        generator = torch.Generator().manual_seed(0)
+        qkv = [torch.randn(1, HEADS, length, HEAD, generator=generator, requires_grad=True) for _ in range(3)]
+
+        def both(qkv: list[torch.Tensor] = qkv) -> None:
+            torch.autograd.grad(ATTENTIONS[name](*qkv).sum(), qkv)
+
+        line |= {
+            "seconds": round(min(seconds_of(both) for _ in range(runs)), 5),
+            "peak_mb": round(peak_of(both) / 1e6, 3),
+            "cache_bytes": 0,
+        }
+        lines.append(line)
+        print(json.dumps(line), flush=True)
+    return lines
+
+
 def slope(lines: list[dict[str, Any]], key: str) -> float | None:
     """Of log(value) over log(length) from the third longest to the longest text that was measured."""
     points = [(line["length"], line[key]) for line in lines if line.get(key)][-3:]
@@ -170,7 +203,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lengths", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192])
-    parser.add_argument("--only", nargs="+", choices=MIXERS, default=list(MIXERS))
+    parser.add_argument("--only", nargs="+", choices=[*MIXERS, *ATTENTIONS], default=[*MIXERS, *ATTENTIONS])
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="also write the lines there, as a JSON list")
@@ -180,7 +213,8 @@ def main() -> None:
     date = datetime.now(UTC).isoformat(timespec="seconds")
     lines: list[dict[str, Any]] = [{"bench": "model scaling", "date": date, "width": WIDTH, "heads": HEADS, "threads": options.threads, "torch": torch.__version__}]  # fmt: skip
     for name in options.only:
-        found = measured(name, MIXERS[name], sorted(options.lengths), options.runs)
+        lengths, runs = sorted(options.lengths), options.runs
+        found = measured(name, MIXERS[name], lengths, runs) if name in MIXERS else measured_attention(name, lengths, runs)  # fmt: skip
         summary = {"bench": "model scaling", "mixer": name, "time_slope": slope(found, "seconds"),
                    "memory_slope": slope(found, "peak_mb"), "cache_slope": slope(found, "cache_bytes")}  # fmt: skip
         print(json.dumps(summary), flush=True)

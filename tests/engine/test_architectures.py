@@ -8,7 +8,12 @@ from engine_world import asked, engine, run
 
 from ownlm.errors import UsageError
 from ownlm.model.architecture import Architecture
+from ownlm.model.attention.biased import Biased, T5Bias
+from ownlm.model.attention.differential import Differential
+from ownlm.model.attention.gated import Gated
 from ownlm.model.attention.grouped import GroupedQuery
+from ownlm.model.attention.moba import BlockMixture
+from ownlm.model.attention.sparse import BigBird, Longformer, Sparse
 from ownlm.model.blocks import Layer
 from ownlm.model.decoder import Decoder
 from ownlm.model.layers import FeedForward, Norm
@@ -39,8 +44,19 @@ def model(*layers: Layer) -> Decoder:
     return found.eval()
 
 
+SPARSE = tuple(
+    Layer(Sparse(4, 2, 8, p, Rope()), FeedForward(48)) for p in (Longformer(5, 2, 4), BigBird(4, 1, 1, 1))
+)
+VARIED = tuple(
+    Layer(m, FeedForward(48))
+    for m in (Gated(4, 2, 8, Rope()), Biased(4, 2, 8), Biased(4, 2, 8, T5Bias(8, 12)))
+)
+
+
 @pytest.mark.parametrize(
-    "layers", [(LOCAL, GLOBAL, LOCAL), (PARALLEL, PARALLEL)], ids=["windows", "parallel"]
+    "layers",
+    [(LOCAL, GLOBAL, LOCAL), (PARALLEL, PARALLEL), SPARSE, VARIED],
+    ids=["windows", "parallel", "sparse", "gated-biased"],
 )
 def test_batched_greedy_tokens_are_those_of_the_plain_model(layers: tuple[Layer, ...]) -> None:
     decoder, r = model(*layers), random.Random(1)
@@ -55,6 +71,10 @@ def test_batched_greedy_tokens_are_those_of_the_plain_model(layers: tuple[Layer,
         assert len(mine) > 1
 
 
-def test_a_recurrence_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UsageError, match="new_cache"):
-        engine(model(Layer(Mamba(32)), LOCAL))
+@pytest.mark.parametrize("mixer", [Mamba(32), Differential(4, 2, 8), BlockMixture(4, 2, 8, 4)])
+def test_what_keeps_something_else_is_refused_with_a_way_out(mixer: object) -> None:
+    """A recurrence; values twice as wide as keys; blocks counted from a first token that a served cache may lose."""
+    layer = Layer(mixer, FeedForward(48))  # type: ignore[arg-type]
+    for layers in ((layer, LOCAL), (layer, layer)):
+        with pytest.raises(UsageError, match="new_cache"):
+            engine(model(*layers))

@@ -1,7 +1,6 @@
 """One tiny model of each dense family's composition, and of each rotary scaling that does not depend on the length."""
 
 from ownlm.model.absolute import Learned
-from ownlm.model.absolute import Learned
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
 from ownlm.model.blocks import Layer

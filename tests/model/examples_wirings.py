@@ -47,5 +47,5 @@ EXAMPLES = {
             ),
         ),
         64,
-    ),  # fmt: skip
+    ),
 }

@@ -96,5 +96,7 @@ def test_bf16_stays_near_float32_and_keeps_exact_rotary_tables() -> None:
         expected = model(ids)
         table = next(iter(model.ropes.values())).cos.clone()
         model.to(torch.bfloat16)
-        assert next(iter(model.ropes.values())).cos.dtype == torch.float32 and torch.equal(next(iter(model.ropes.values())).cos, table)
+        assert next(iter(model.ropes.values())).cos.dtype == torch.float32 and torch.equal(
+            next(iter(model.ropes.values())).cos, table
+        )
         assert (model(ids).float() - expected).abs().max() < 0.05 * expected.abs().max()

@@ -182,8 +182,7 @@ def test_an_unsupported_option_is_refused_by_name(change: dict[str, object], tmp
     assert str(tmp_path) in text and (
         key in text
         or fields.get(key, "?") in text
-        or (change[key] == "mish"
-        and "mish" in text)
+        or (change[key] == "mish" and "mish" in text)
         or "rope" in text
     ), text
 

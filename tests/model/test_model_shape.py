@@ -36,7 +36,9 @@ def test_cache_bytes_equal_the_allocated_ones() -> None:
     from ownlm.engine.cache import SlotCache
 
     config = from_dial(3, 512, 64)
-    cache = SlotCache(Decoder(config).kv_shape(), 4, 31, torch.float32)  # a slot has one row more than its context
+    cache = SlotCache(
+        Decoder(config).kv_shape(), 4, 31, torch.float32
+    )  # a slot has one row more than its context
     assert cache.num_bytes == 4 * 32 * count.cache_bytes_per_token(config, 4)
 
 

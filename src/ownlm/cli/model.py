@@ -224,7 +224,8 @@ def entropy(
         list[float] | None, typer.Option(help="Temperatures, repeatable; else 0.01 to 100.")
     ] = None,
     scores: Annotated[
-        list[float] | None, typer.Option(help="Scores of one query's keys, repeatable, instead of random ones.")
+        list[float] | None,
+        typer.Option(help="Scores of one query's keys, repeatable, instead of random ones."),
     ] = None,
     seed: int = 0,
     as_json: Json = False,

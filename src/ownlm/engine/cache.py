@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 
-
 class SlotCache:
     """[layers][S, K, max_context + 1, C] for keys and the same for values, zeroed (masked rows must be finite)."""
 

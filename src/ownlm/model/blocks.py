@@ -66,7 +66,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         if self.wiring not in WIRINGS:
-            raise UsageError("This wiring is not known.", repr(self.wiring), f"use one of {', '.join(WIRINGS)}")
+            raise UsageError(
+                "This wiring is not known.", repr(self.wiring), f"use one of {', '.join(WIRINGS)}"
+            )
 
     def build(self, width: int, layer: int) -> nn.Module:
         return WIRINGS[self.wiring](self, width, layer)

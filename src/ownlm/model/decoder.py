@@ -37,16 +37,24 @@ class Decoder(nn.Module):
         self.architecture = plan = llama(config) if isinstance(config, ModelConfig) else config
         self.embedding = nn.Embedding(plan.vocab_size, plan.hidden_size)
         self.positions = None if plan.positions is None else plan.positions.build(plan.hidden_size)
-        self.embedding_norm = None if plan.embedding_norm is None else plan.embedding_norm.build(plan.hidden_size)
+        self.embedding_norm = (
+            None if plan.embedding_norm is None else plan.embedding_norm.build(plan.hidden_size)
+        )
         self.blocks = nn.ModuleList(layer.build(plan.hidden_size, n) for n, layer in enumerate(plan.layers))
         self.norm = None if plan.norm is None else plan.norm.build(plan.hidden_size)
         # Tied: there is no second matrix, not even by name, so nothing can drift apart or be saved twice.
-        self.output = None if plan.tie_embeddings else nn.Linear(plan.hidden_size, plan.vocab_size, bias=False)
+        self.output = (
+            None if plan.tie_embeddings else nn.Linear(plan.hidden_size, plan.vocab_size, bias=False)
+        )
         # What tells layers apart before they compute: which rotation, which reach. Equal ones share a Place.
-        self._kinds = [(_rotation(layer.mixer), getattr(layer.mixer, "window", None)) for layer in plan.layers]
+        self._kinds = [
+            (_rotation(layer.mixer), getattr(layer.mixer, "window", None)) for layer in plan.layers
+        ]
         # Of the layers that attend; a recurrence, which adds nothing to the cache, has no use for a T x T mask.
         self._reaches = {
-            getattr(layer.mixer, "window", None) for layer in plan.layers if layer.mixer.cache_bytes_per_token()
+            getattr(layer.mixer, "window", None)
+            for layer in plan.layers
+            if layer.mixer.cache_bytes_per_token()
         }
         turning = dict.fromkeys(r for r, _ in self._kinds if r is not None)
         self.ropes = {r: RotaryTable(*r, plan.max_positions) for r in turning}
@@ -70,7 +78,9 @@ class Decoder(nn.Module):
                 continue
             if weight.ndim > 1:
                 # Of a mixture of experts each expert writes, and the shared one.
-                writes = name.endswith("mixer.o.weight") or (".feed_forward." in name and name.endswith("down.weight"))
+                writes = name.endswith("mixer.o.weight") or (
+                    ".feed_forward." in name and name.endswith("down.weight")
+                )
                 weight.normal_(0.0, std * (residual if writes else 1.0), generator=generator)
             elif name.endswith(".bias"):
                 weight.zero_()
@@ -86,7 +96,9 @@ class Decoder(nn.Module):
         where it stands; for another cache `positions` [B, T] int64 says where each token stands.
         """
         if ids.ndim != 2 or not ids.numel():
-            raise UsageError("A model needs at least one token.", f"ids of shape {list(ids.shape)}", "give ids [B, T]")
+            raise UsageError(
+                "A model needs at least one token.", f"ids of shape {list(ids.shape)}", "give ids [B, T]"
+            )
         self._check_length(ids.shape[1] + (cache.length if isinstance(cache, DecodeCache) else 0))
         if cache is not None and not self.architecture.causal:
             raise UsageError("This model cannot go on with a cache.", "a feed-forward layer in which later tokens change "

@@ -6,17 +6,15 @@ Letters: B batch, T time, D model width, W embedding width, V vocabulary, N clas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ownlm.errors import UsageError
+from ownlm.model.encoder_embedding import EncoderEmbedding
 from ownlm.model.layers import ACTIVATIONS, Norm
-
-if TYPE_CHECKING:
-    from ownlm.model.encoder import EncoderEmbedding
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ class Place(NamedTuple):
 
     positions: Tensor  # int64 [B or 1, T]: of the new tokens
     keys: Tensor  # int64 [B or 1, L]: of the keys that attention will see
-    mask: Tensor | None  # bool [B or 1, 1, T, L], True where a token may look; None: see `causal_mask`, `Cache.mask`
+    mask: (
+        Tensor | None
+    )  # bool [B or 1, 1, T, L], True where a token may look; None: see `causal_mask`, `Cache.mask`
     cos: Tensor | None = None  # float32 [B or 1, 1, T, R]; None in layers without rotary positions
     sin: Tensor | None = None
 

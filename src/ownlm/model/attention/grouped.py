@@ -79,7 +79,12 @@ class GroupedQuery:
 
 
 class Attention(Tapped):
-    POINTS: ClassVar = {"rotated_q": "B H T C", "rotated_k": "B K T C", "pattern": "B H T L", "mixed": "B H T C"}
+    POINTS: ClassVar = {
+        "rotated_q": "B H T C",
+        "rotated_k": "B K T C",
+        "pattern": "B H T L",
+        "mixed": "B H T C",
+    }
 
     def __init__(self, spec: GroupedQuery, width: int, layer: int) -> None:
         super().__init__()

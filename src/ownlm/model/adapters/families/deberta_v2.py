@@ -18,7 +18,8 @@ from ownlm.model.adapters.config_keys import Reader
 from ownlm.model.adapters.families import bert
 from ownlm.model.adapters.rules import Rule, same
 from ownlm.model.deberta import Disentangled, Distances
-from ownlm.model.encoder import Encoder, EncoderConfig, EncoderEmbedding
+from ownlm.model.encoder import Encoder, EncoderConfig
+from ownlm.model.encoder_embedding import EncoderEmbedding
 from ownlm.model.encoder_heads import EncoderHeads
 from ownlm.model.layers import FeedForward, Norm
 from ownlm.model.stack import Stack
