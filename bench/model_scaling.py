@@ -10,6 +10,8 @@ and length:
                  its own; the resident size is no measure, since the allocator keeps what was freed; what a kernel
                  takes inside is not seen
     cache_bytes  what is kept to go on from there
+Beside the mixers, attention alone as it is written and by the tiles of flash.py, causal, forward and backward: both take
+quadratic time, the tiles linear memory.
 Last, a line per mixer with the slopes of their logarithms over log length from the third longest to the longest text:
 1 is linear, 2 quadratic, 0 constant.
 """

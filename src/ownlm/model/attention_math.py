@@ -25,7 +25,8 @@ def random_scores(num_queries: int, num_keys: int, head_dim: int, seed: int = 0)
     q, k = (
         torch.randn(n, head_dim, generator=generator, dtype=torch.float64) for n in (num_queries, num_keys)
     )
-    return q @ k.T * head_dim**-0.5
+    scores: Tensor = q @ k.T * head_dim**-0.5
+    return scores
 
 
 def given_scores(scores: Sequence[float]) -> Tensor:

@@ -43,7 +43,7 @@ def flash_attention(
             "A tile needs a size.", f"block_q = {block_q}, block_k = {block_k}", "give positive numbers"
         )
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    out: Tensor = _Flash.apply(q, k, v, causal, scale, block_q, block_k)
+    out: Tensor = _Flash.apply(q, k, v, causal, scale, block_q, block_k)  # type: ignore[no-untyped-call]  # fmt: skip
     return out
 
 
@@ -83,9 +83,10 @@ class _Flash(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (*flash_backward(*ctx.saved_tensors, grad, *ctx.options), None, None, None, None)
+        q, k, v, out, logsumexp = ctx.saved_tensors
+        return (*flash_backward(q, k, v, out, logsumexp, grad, *ctx.options), None, None, None, None)
 
 
 def flash_forward(
@@ -143,7 +144,8 @@ def _exact(x: Tensor) -> torch.dtype:
 
 def _grouped(x: Tensor, k: Tensor) -> Tensor:
     """[B, H, t, C] -> [B, K, G, t, C] in the dtype of the sums."""
-    return x.unflatten(1, (k.shape[1], -1)).to(_exact(x))
+    B, H, t, C = x.shape
+    return x.reshape(B, k.shape[1], H // k.shape[1], t, C).to(_exact(x))
 
 
 def _scores(q: Tensor, k: Tensor, scale: float, tile: Tile, first: int) -> Tensor:

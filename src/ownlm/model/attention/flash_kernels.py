@@ -6,6 +6,8 @@ dq atomically, which saves making the tiles of p a second time). All tensors are
 zeros. Importing this file needs Triton: flash_triton.py does so when it is called, and says what is missing.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,import-untyped"
+# The arguments of a kernel are pointers and numbers of the GPU: Triton has no types for them.
 from __future__ import annotations
 
 import triton
@@ -15,19 +17,19 @@ INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Whether TRITON_INTERPRET was set when the kernels were made: they then run on the CPU, as numpy."""
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def product(a, b, WIDEN: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+def product(a, b, WIDEN: tl.constexpr):
     """a @ b summed in float32. WIDEN: the interpreter has bfloat16 as bit patterns and would multiply those."""
     if WIDEN:
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, input_precision="ieee")
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def forward(
     q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, T, L, H, G, scale,
     C: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, CAUSAL: tl.constexpr, WIDEN: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """One tile of queries of one head: its output and logsumexp."""
     tile = tl.program_id(0)
     head = tl.program_id(1).to(tl.int64)  # b * H + h
@@ -66,10 +68,10 @@ def forward(
     tl.store(lse_ptr + head * T + rows, highest + tl.log(total), mask=rows < T)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def tile_of_gradient(
     q, k, v, grad, lse, d, rows, columns, T, L, scale, CAUSAL: tl.constexpr, WIDEN: tl.constexpr
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """-> (p, ds), both [t, l]: p made again from the logsumexp, ds = p * (grad v^T - d) * scale."""
     scores = product(q, tl.trans(k), WIDEN) * scale
     seen = columns[None, :] < L
@@ -80,11 +82,11 @@ def tile_of_gradient(
     return p, p * (product(grad, tl.trans(v), WIDEN) - d[:, None]) * scale
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def backward_q(
     q_ptr, k_ptr, v_ptr, grad_ptr, lse_ptr, d_ptr, dq_ptr, T, L, H, G, scale,
     C: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, CAUSAL: tl.constexpr, WIDEN: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """One tile of queries of one head, over all keys it sees: dq = sum of ds k."""
     tile = tl.program_id(0)
     head = tl.program_id(1).to(tl.int64)  # b * H + h
@@ -112,11 +114,11 @@ def backward_q(
     tl.store(dq_ptr + at, dq.to(q.dtype), mask=(rows[:, None] < T) & inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def backward_kv(
     q_ptr, k_ptr, v_ptr, grad_ptr, lse_ptr, d_ptr, dk_ptr, dv_ptr, T, L, H, G, scale,
     C: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, CAUSAL: tl.constexpr, WIDEN: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """One tile of keys of one key/value head, over all queries that see it, of all its G query heads."""
     tile = tl.program_id(0)
     kv_head = tl.program_id(1).to(tl.int64)  # b * K + kv

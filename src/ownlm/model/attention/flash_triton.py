@@ -41,7 +41,7 @@ def flash_attention_triton(
         where = "the CPU: TRITON_INTERPRET is set" if kernels.INTERPRETED else "a CUDA GPU"
         raise UsageError(f"The kernel runs on {where}.", f"tensors on {', '.join(sorted(map(str, devices)))}", "move them there, or use flash_attention")  # fmt: skip
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    out: Tensor = _FlashTriton.apply(q.contiguous(), k.contiguous(), v.contiguous(), causal, scale, block_q, block_k)  # fmt: skip
+    out: Tensor = _FlashTriton.apply(q.contiguous(), k.contiguous(), v.contiguous(), causal, scale, block_q, block_k)  # type: ignore[no-untyped-call]  # fmt: skip
     return out
 
 
@@ -66,7 +66,7 @@ class _FlashTriton(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, logsumexp = ctx.saved_tensors
         causal, scale, block_q, block_k = ctx.options
