@@ -8,7 +8,8 @@
     ... --steps 2000 --width 256 --layers 8 --data corpus.txt    full size
 
 Half of every batch is text (bytes of --data, by default the documentation in Python's standard library), half is
-associative recall: 6 random key-value pairs, then keys to be answered (Arora et al. 2023, arXiv:2312.04927).
+associative recall: 8 tokens that each stand for a key and its value, then keys to be answered with their values
+(after Arora et al. 2023, arXiv:2312.04927).
 """
 
 import argparse
@@ -26,9 +27,10 @@ from ownlm.model.comparisons import lines
 from ownlm.model.decoder import Decoder
 from ownlm.runtime.adapters import matplotlib as plot
 
-VOCAB, PAIRS, KEYS = 288, 6, 16  # 256 bytes, then 16 keys and 16 values
+PAIR, KEY, VALUE, VOCAB = 256, 512, 528, 544  # behind the bytes: 16 x 16 pair tokens, 16 keys, 16 values
+PAIRS = 8
 
-DEFAULTS = {"steps": 600, "width": 64, "layers": 2, "rows": 32, "context": 48, "seed": 0}
+DEFAULTS = {"steps": 800, "width": 64, "layers": 2, "rows": 32, "context": 48, "seed": 0}
 
 
 def batch(
@@ -38,14 +40,13 @@ def batch(
     starts = torch.randint(0, len(text) - context - 1, (rows // 2,), generator=random)
     windows = torch.stack([text[s : s + context + 1] for s in starts.tolist()])
     ids, targets = [windows[:, :-1]], [windows[:, 1:]]
-    keys = torch.rand(rows - rows // 2, KEYS, generator=random).argsort(dim=1)[:, :PAIRS] + 256
-    values = torch.randint(256 + KEYS, VOCAB, keys.shape, generator=random)
-    num_asked = context // 2 - PAIRS
-    order = torch.randint(0, PAIRS, (len(keys), num_asked), generator=random)
-    asked = [torch.cat((part, part.gather(1, order)), dim=1) for part in (keys, values)]
-    row = F.pad(torch.stack(asked, dim=2).flatten(1), (0, context % 2))  # k v k v ..., then k v of each query
+    keys = torch.rand(rows - rows // 2, 16, generator=random).argsort(dim=1)[:, :PAIRS]
+    values = torch.randint(16, keys.shape, generator=random)
+    asked = torch.randint(0, PAIRS, (len(keys), (context - PAIRS) // 2), generator=random)
+    queries = torch.stack((KEY + keys.gather(1, asked), VALUE + values.gather(1, asked)), dim=2).flatten(1)
+    row = F.pad(torch.cat((PAIR + 16 * keys + values, queries), dim=1), (0, (context - PAIRS) % 2))
     answers = torch.full_like(row, -100)
-    places = torch.arange(2 * PAIRS, 2 * (PAIRS + num_asked), 2)
+    places = torch.arange(PAIRS, PAIRS + queries.shape[1], 2)
     answers[:, places] = row[:, places + 1]
     return torch.cat((*ids, row)), torch.cat((*targets, answers))
 

@@ -133,9 +133,8 @@ def backward_kv(
     dv = tl.zeros([BLOCK_K, WIDTH], tl.float32)
     start = 0
     if CAUSAL:
-        start = (
-            tl.maximum(0, tile * BLOCK_K - (L - T)) // BLOCK_Q * BLOCK_Q
-        )  # the first tile of queries that sees it
+        # The first tile of queries of which one sees this tile of keys.
+        start = tl.maximum(0, tile * BLOCK_K - (L - T)) // BLOCK_Q * BLOCK_Q
     for g in range(0, G):
         head = kv_head * G + g  # b * H + h, since H = K * G
         for first in range(start, T, BLOCK_Q):
