@@ -5,7 +5,7 @@
     python recipes/compare_architectures.py linear               linear attention, RetNet, DeltaNet, gated DeltaNet
     python recipes/compare_architectures.py feed-forward         ReLU, GELU, SwiGLU at equal parameters
     python recipes/compare_architectures.py wiring               pre-norm, post-norm and kin: gradient norm per layer too
-    ... --steps 2000 --width 256 --layers 8 --data corpus.txt    full size
+    ... --steps 10000 --width 256 --layers 8 --data corpus.txt    full size
 
 Half of every batch is text (bytes of --data, by default the documentation in Python's standard library), half is
 associative recall: 8 tokens that each stand for a key and its value, then keys to be answered with their values
@@ -30,7 +30,7 @@ from ownlm.runtime.adapters import matplotlib as plot
 PAIR, KEY, VALUE, VOCAB = 256, 512, 528, 544  # behind the bytes: 16 x 16 pair tokens, 16 keys, 16 values
 PAIRS = 8
 
-DEFAULTS = {"steps": 800, "width": 64, "layers": 2, "rows": 32, "context": 48, "seed": 0}
+DEFAULTS = {"steps": 1500, "width": 64, "layers": 2, "rows": 32, "context": 48, "seed": 0}
 
 
 def batch(

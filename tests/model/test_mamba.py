@@ -10,7 +10,7 @@ from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
 from ownlm.model.decoder import Decoder
 from ownlm.model.place import Cache, DecodeCache
-from ownlm.model.ssm.convolution import CausalConvolution
+from ownlm.model.causal_convolution import CausalConvolution
 from ownlm.model.ssm.mamba import Mamba, selective_scan, selective_scan_sequential
 
 

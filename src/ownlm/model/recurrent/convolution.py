@@ -9,26 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ownlm.model.causal_convolution import CausalConvolution
 
-class ShortConvolution(nn.Module):
+
+class ShortConvolution(CausalConvolution):
     """silu(sum_j weight[:, j] x_{t - W + 1 + j}): each channel over its last W tokens; before the text, zeros."""
 
     def __init__(self, width: int, taps: int) -> None:
-        super().__init__()
-        self.taps = taps
-        self.weight = nn.Parameter(torch.zeros(width, taps))  # [D,W]; the last tap is the token itself
+        super().__init__(width, taps, bias=False)
+        nn.init.zeros_(self.weight)  # [D,W]; the last tap is the token itself
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
         """As torch's Conv1d: uniform within 1/sqrt(W)."""
-        self.weight.uniform_(-(self.taps**-0.5), self.taps**-0.5, generator=generator)
+        bound = self.weight.shape[1] ** -0.5
+        self.weight.uniform_(-bound, bound, generator=generator)
 
-    def forward(self, x: Tensor, tail: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x [B, T, D], tail [B, W-1, D] (the tokens before) -> convolved [B, T, D], the new tail."""
-        tail = x.new_zeros(x.shape[0], self.taps - 1, x.shape[2]) if tail is None else tail
-        x = torch.cat((tail, x), dim=1)
-        out = F.conv1d(x.transpose(1, 2), self.weight[:, None], groups=x.shape[2]).transpose(1, 2)
-        return F.silu(out), x[:, x.shape[1] - self.taps + 1 :].clone()
+    def forward(self, x: Tensor, earlier: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x [B, T, D], earlier [B, W-1, D] (the tokens before) -> convolved [B, T, D], the last W - 1 inputs."""
+        out, last = super().forward(x, earlier)
+        return F.silu(out), last
 
 
 def shifted(x: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ownlm.errors import UsageError
+from ownlm.model.causal_convolution import CausalConvolution
 from ownlm.model.hooks import Tapped
 from ownlm.model.layers import Norm
 from ownlm.model.place import Cache, DecodeCache, Place
 from ownlm.model.ssm import scan, start
-from ownlm.model.ssm.convolution import CausalConvolution
 
 CHUNK = 64
 """Tokens that are scanned at once: the states [B, CHUNK, E, N] are the largest thing that the forward holds."""

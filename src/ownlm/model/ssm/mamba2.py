@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ownlm.errors import UsageError
+from ownlm.model.causal_convolution import CausalConvolution
 from ownlm.model.hooks import Tapped
 from ownlm.model.place import Cache, DecodeCache, Place
 from ownlm.model.ssm import start
-from ownlm.model.ssm.convolution import CausalConvolution
 from ownlm.model.ssm.mamba import at_least_float32, recalled
 
 

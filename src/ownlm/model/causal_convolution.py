@@ -1,4 +1,4 @@
-"""The short causal convolution in front of a selective state space: each channel alone, K tokens wide.
+"""The short causal convolution in front of recurrences and state spaces: each channel alone, K tokens wide.
 
 Letters: B batch, T time, E channels, K kernel width.
 """
