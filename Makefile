@@ -17,21 +17,21 @@ help: ## show this list
 quickstart: $(VENV)/.run ## install, build an assistant from Python's own documentation, serve it on PORT
 	$(BIN)/ownlm quickstart --out $(OUT) --port $(PORT)
 
-test: $(VENV)/.dev $(ORACLE) browser ## install and run the tests (under 10 minutes on 2 cores)
+test: $(VENV)/.dev $(ORACLE) browser ## install and run the tests (about 13 minutes on 2 cores)
 	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest
 
 test-slow: $(VENV)/.dev $(ORACLE) browser ## the slow tier: long kill-and-resume and quality runs
 	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest -m "slow or nightly"
 
 lint: $(VENV)/.dev ## ruff, import contracts, mypy on the foundation
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench recipes
+	$(BIN)/ruff format --check src tests bench recipes
 	$(BIN)/lint-imports
 	$(BIN)/mypy src/ownlm/records.py src/ownlm/errors.py src/ownlm/config.py src/ownlm/runtime
 
 format: $(VENV)/.dev ## let ruff format the code
-	$(BIN)/ruff format src tests bench
-	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench recipes
+	$(BIN)/ruff check --fix src tests bench recipes
 
 bench: $(VENV)/.dev ## run the benchmarks; results go to bench/results
 	$(BIN)/python bench/encoding.py
