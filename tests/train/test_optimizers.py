@@ -122,3 +122,20 @@ def test_state_goes_out_and_in_bit_for_bit_and_a_missing_tensor_is_named(make):
             two.load({key: value for key, value in state.items() if key != name})
     with pytest.raises(ArtifactError, match="stranger"):
         two.load(state | {"stranger": torch.zeros(1)})
+
+
+def test_tables_of_a_state_space_are_no_matrices() -> None:
+    from ownlm.model.architecture import Architecture
+    from ownlm.model.blocks import Layer
+    from ownlm.model.decoder import Decoder
+    from ownlm.model.ssm.mamba import Mamba
+
+    hidden, rest = optimizers.split(Decoder(Architecture(64, 16, (Layer(Mamba(32)),), 64)))
+    assert {name.rpartition("mixer.")[2] for name, _ in hidden} == {
+        "up.weight",
+        "gate.weight",
+        "select.weight",
+        "dt.weight",
+        "o.weight",
+    }
+    assert {"blocks.0.mixer.A_log", "blocks.0.mixer.conv.weight"} <= {name for name, _ in rest}

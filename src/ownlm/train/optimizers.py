@@ -24,9 +24,16 @@ _ITERATIONS = 5
 
 
 def split(model: nn.Module) -> tuple[Named, Named]:
-    """(matrices inside the blocks, everything else), both in the model's order."""
+    """(matrices inside the blocks, everything else), both in the model's order.
+
+    A matrix is what a Linear multiplies with: a table of two dimensions (Mamba's A, the taps of a convolution) has
+    no singular values that mean anything.
+    """
     named = list(model.named_parameters())
-    hidden = [(name, weight) for name, weight in named if weight.ndim == 2 and name.startswith("blocks.")]
+    matrices = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    hidden = [
+        (name, weight) for name, weight in named if id(weight) in matrices and name.startswith("blocks.")
+    ]
     taken = {name for name, _ in hidden}
     return hidden, [(name, weight) for name, weight in named if name not in taken]
 
