@@ -8,9 +8,9 @@ import torch
 from ownlm.errors import UsageError
 from ownlm.model.architecture import Architecture
 from ownlm.model.blocks import Layer
+from ownlm.model.causal_convolution import CausalConvolution
 from ownlm.model.decoder import Decoder
 from ownlm.model.place import Cache, DecodeCache
-from ownlm.model.causal_convolution import CausalConvolution
 from ownlm.model.ssm.mamba import Mamba, selective_scan, selective_scan_sequential
 
 
