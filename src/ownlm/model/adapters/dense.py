@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.adapters import rope_keys
 from ownlm.model.adapters.activations import THEIRS, ours
-from ownlm.model.adapters.config_keys import Reader
+from ownlm.model.adapters.config_keys import MAX_SIZE, Reader
 from ownlm.model.adapters.rules import Rule, same
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
@@ -57,42 +57,16 @@ class Numbers:
         self.num_kv_heads = self.whole("num_key_value_heads", self.num_heads)
         self.head_dim = self.whole("head_dim", head_dim or max(1, self.hidden_size // self.num_heads))
         self.max_positions = self.whole("max_position_embeddings", max_positions, MAX_POSITIONS)
-        self.eps = self.number("rms_norm_eps", eps)
-        self.tied = self.switch("tie_word_embeddings", tied)
-        self.initializer_range = self.number("initializer_range", 0.02)
+        self.eps = keys.number("rms_norm_eps", eps)
+        self.tied = keys.switch("tie_word_embeddings", tied)
+        self.initializer_range = keys.number("initializer_range", 0.02)
 
-    def whole(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int:
-        value = self.keys.take(key)
-        value = default if value is None else value
-        if type(value) is not int or not 1 <= value <= limit:
-            what = "config.json lacks keys." if value is None else "config.json describes no possible model."
-            raise ArtifactError(what, f"{self.keys.where}: {key} = {value!r}, a whole number from 1 to {limit:,} is wanted",
-                                "restore the file (`ownlm verify` says whether it was changed)")  # fmt: skip
-        return value
-
-    def optional(self, key: str, limit: int = 1 << 24) -> int | None:
-        return self.whole(key, limit=limit) if self.keys.present(key) else self.keys.take(key)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.keys.take(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise ArtifactError("config.json describes no possible model.", f"{self.keys.where}: {key} = {value!r} is no positive number",
-                                "restore the file")  # fmt: skip
-        return float(value)
-
-    def maybe(self, key: str, default: float | None = None) -> float | None:
-        """A number; null means none where the key is there."""
-        if key in self.keys.raw and self.keys.raw[key] is None:
+    def whole(self, key: str, default: int | None = None, limit: int = MAX_SIZE) -> int:
+        """As Reader.whole, but null is an absence: `head_dim: null` says that it follows from the others."""
+        if not self.keys.present(key) and default is not None:
             self.keys.take(key)
-            return None
-        return None if not self.keys.present(key) and default is None else self.number(key, default)
-
-    def switch(self, key: str, default: bool = False) -> bool:
-        value = self.keys.take(key, default)
-        if not isinstance(value, bool):
-            raise ArtifactError("config.json describes no possible model.", f"{self.keys.where}: {key} = {value!r} is neither true nor false",
-                                "restore the file")  # fmt: skip
-        return value
+            return default
+        return self.keys.whole(key, None, limit)
 
     def activation(self, key: str, default: str) -> str:
         return ours(self.keys.take(key, default), self.keys.where)
@@ -116,7 +90,10 @@ class Numbers:
 
     def upper_windows(self) -> list[int | None]:
         """Qwen's way: a switch, and the first layers without a window unless `layer_types` says which."""
-        slides, window = self.switch("use_sliding_window"), self.keys.optional("sliding_window", 4096)
+        slides, window = (
+            self.keys.switch("use_sliding_window", False),
+            self.keys.optional("sliding_window", 4096),
+        )
         first = self.keys.whole("max_window_layers", 28, least=0)
         window = window if slides else None
         return self.windows(window, lambda n: n >= first)

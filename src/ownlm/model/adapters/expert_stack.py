@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ownlm.errors import ArtifactError
 from ownlm.model.adapters import rope_keys
 from ownlm.model.adapters.config_keys import Reader
 from ownlm.model.adapters.rules import Rule, same
@@ -24,62 +23,24 @@ HARMLESS = (
 MAX_EXPERTS = 1 << 12
 
 
-class Sizes:
-    """Numbers of config.json within bounds; raises ArtifactError with the key's name."""
-
-    def __init__(self, keys: Reader, where: str) -> None:
-        self.keys, self.where = keys, where
-
-    def wrong(self, key: str, value: object, wanted: str) -> ArtifactError:
-        return ArtifactError("config.json has an impossible value.", f"{self.where}: {key} = {value!r}, {wanted}",
-                             "restore the file")  # fmt: skip
-
-    def whole(self, key: str, default: int | None, limit: int = 1 << 24, least: int = 1) -> int:
-        value = self.keys.take(key, default)
-        if type(value) is not int or not least <= value <= limit:
-            raise self.wrong(key, value, f"a whole number from {least} to {limit:,} is wanted")
-        return value
-
-    def optional(self, key: str, default: int | None = None, limit: int = 1 << 24) -> int | None:
-        """None where the key is null: here that is a value, not an absence."""
-        value = self.keys.take(key, default)
-        if key in self.keys.raw and self.keys.raw[key] is None:
-            return None
-        if value is not None and (type(value) is not int or not 1 <= value <= limit):
-            raise self.wrong(key, value, f"null or a whole number from 1 to {limit:,} is wanted")
-        return value
-
-    def number(self, key: str, default: float) -> float:
-        value = self.keys.take(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise self.wrong(key, value, "a positive number is wanted")
-        return float(value)
-
-    def switch(self, key: str, default: bool) -> bool:
-        value = self.keys.take(key, default)
-        if not isinstance(value, bool):
-            raise self.wrong(key, value, "true or false is wanted")
-        return value
-
-
 def around(
-    sizes: Sizes, layers: tuple[Any, ...], norm: Norm, defaults: tuple[int, int, int], family: str
+    keys: Reader, layers: tuple[Any, ...], norm: Norm, defaults: tuple[int, int, int], family: str
 ) -> Architecture:
     """The decoder around its layers; defaults: of vocab_size, hidden_size and max_position_embeddings."""
     return Architecture(
-        sizes.whole("vocab_size", defaults[0]),
-        sizes.whole("hidden_size", defaults[1]),
+        keys.whole("vocab_size", defaults[0]),
+        keys.whole("hidden_size", defaults[1]),
         layers,
-        sizes.whole("max_position_embeddings", defaults[2], MAX_POSITIONS),
+        keys.whole("max_position_embeddings", defaults[2], MAX_POSITIONS),
         norm,
-        sizes.switch("tie_word_embeddings", False),
-        initializer_range=sizes.number("initializer_range", 0.02),
+        keys.switch("tie_word_embeddings", False),
+        initializer_range=keys.number("initializer_range", 0.02),
         family=family,
     )
 
 
-def num_layers(sizes: Sizes, default: int) -> int:
-    return sizes.whole("num_hidden_layers", default, MAX_LAYERS)
+def num_layers(keys: Reader, default: int) -> int:
+    return keys.whole("num_hidden_layers", default, MAX_LAYERS)
 
 
 def write_around(config: Architecture, architectures: str) -> dict[str, Any]:
@@ -163,8 +124,8 @@ def expert_rules(theirs: str, ours: str, spec: MixtureOfExperts, names: tuple[st
     return found
 
 
-def rope(sizes: Sizes, head_dim: int, positions: int, theta: float) -> Rope:
+def rope(keys: Reader, head_dim: int, positions: int, theta: float) -> Rope:
     """The rotation; positions and theta: the family's defaults."""
     return rope_keys.read(
-        sizes.keys, head_dim, sizes.whole("max_position_embeddings", positions, MAX_POSITIONS), theta
+        keys, head_dim, keys.whole("max_position_embeddings", positions, MAX_POSITIONS), theta
     )

@@ -19,7 +19,7 @@ from ownlm.model.adapters import expert_stack, rope_keys
 from ownlm.model.adapters.activations import THEIRS
 from ownlm.model.adapters.activations import ours as activation
 from ownlm.model.adapters.config_keys import Reader
-from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, Sizes, copies
+from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, copies
 from ownlm.model.adapters.rules import Rule, same, stacked
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.latent import Latent
@@ -44,14 +44,13 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("architectures", (["DeepseekV2ForCausalLM"], None))
     keys.require("scoring_func", ("softmax",))
     keys.require("norm_topk_prob", (True, False, None))
-    sizes = Sizes(keys, where)
     try:
-        attention = latent(keys, sizes, 32, 2048, interleaved=True)
-        scale = sizes.number("routed_scaling_factor", 1.0)
-        k = sizes.whole("num_experts_per_tok", None, MAX_EXPERTS)
-        router = GroupLimited(k, *_groups(keys, sizes), scale)
-        bias = sizes.switch("mlp_bias", False)
-        plan = stack(keys, sizes, where, attention, router, V2_DEFAULTS, bias)
+        attention = latent(keys, 32, 2048, interleaved=True)
+        scale = keys.number("routed_scaling_factor", 1.0)
+        k = keys.whole("num_experts_per_tok", None, MAX_EXPERTS)
+        router = GroupLimited(k, *_groups(keys), scale)
+        bias = keys.switch("mlp_bias", False)
+        plan = stack(keys, where, attention, router, V2_DEFAULTS, bias)
     except UsageError as error:
         raise ArtifactError(
             "config.json describes no DeepSeek-V2.", f"{where}: {error}", "restore the file"
@@ -61,13 +60,13 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     return plan
 
 
-def _groups(keys: Reader, sizes: Sizes) -> tuple[int, int]:
+def _groups(keys: Reader) -> tuple[int, int]:
     """(groups, groups per token); the greedy method is that of a single group."""
     method = keys.take("topk_method", "greedy")
     if method == "group_limited_greedy":
-        return sizes.whole("n_group", None, MAX_EXPERTS), sizes.whole("topk_group", None, MAX_EXPERTS)
+        return keys.whole("n_group", None, MAX_EXPERTS), keys.whole("topk_group", None, MAX_EXPERTS)
     if method != "greedy":
-        raise sizes.wrong("topk_method", method, "greedy or group_limited_greedy is wanted")
+        raise keys.wrong("topk_method", method, "greedy or group_limited_greedy")
     keys.take("n_group", None)
     keys.take("topk_group", None)
     return 1, 1
@@ -80,24 +79,24 @@ V2_DEFAULTS = {
 }  # fmt: skip
 
 
-def latent(keys: Reader, sizes: Sizes, heads: int, positions: int, interleaved: bool) -> Latent:
+def latent(keys: Reader, heads: int, positions: int, interleaved: bool) -> Latent:
     """The attention of V2 and V3; heads, positions: the family's defaults."""
-    heads = sizes.whole("num_attention_heads", heads, 1 << 14)
-    N, R = sizes.whole("qk_nope_head_dim", 128), sizes.whole("qk_rope_head_dim", 64)
+    heads = keys.whole("num_attention_heads", heads, 1 << 14)
+    N, R = keys.whole("qk_nope_head_dim", 128), keys.whole("qk_rope_head_dim", 64)
     keys.require("num_key_value_heads", (heads, None))  # others fail in transformers too
     keys.require("head_dim", (R, None))
     keys.require("qk_head_dim", (N + R, None))
-    rope = expert_stack.rope(sizes, R, positions, 10000.0)
+    rope = expert_stack.rope(keys, R, positions, 10000.0)
     return Latent(
         heads,
-        sizes.whole("kv_lora_rank", 512),
+        keys.whole("kv_lora_rank", 512),
         N,
         R,
-        sizes.whole("v_head_dim", 128),
-        sizes.optional("q_lora_rank", 1536),
+        keys.whole("v_head_dim", 128),
+        keys.optional("q_lora_rank", 1536),
         rope,
         INNER_NORM,
-        sizes.switch("attention_bias", False),
+        keys.switch("attention_bias", False),
         score_scale(rope, N + R),
         interleaved,
     )
@@ -105,7 +104,6 @@ def latent(keys: Reader, sizes: Sizes, heads: int, positions: int, interleaved: 
 
 def stack(
     keys: Reader,
-    sizes: Sizes,
     where: str,
     attention: Latent,
     router: RouterSpec,
@@ -115,22 +113,22 @@ def stack(
     """The decoder of V2 and V3: first dense layers, then layers of experts. bias: of dense and shared layers (V2)."""
     act, norm = (
         activation(keys.take("hidden_act", "silu"), where),
-        Norm("rms", sizes.number("rms_norm_eps", 1e-6)),
+        Norm("rms", keys.number("rms_norm_eps", 1e-6)),
     )
-    layers = expert_stack.num_layers(sizes, defaults["num_hidden_layers"])
-    dense = FeedForward(sizes.whole("intermediate_size", defaults["intermediate_size"]), act, bias=bias)
-    width = sizes.whole("moe_intermediate_size", defaults["moe_intermediate_size"])
-    shared = sizes.optional("n_shared_experts", defaults["n_shared_experts"], MAX_EXPERTS)
+    layers = expert_stack.num_layers(keys, defaults["num_hidden_layers"])
+    dense = FeedForward(keys.whole("intermediate_size", defaults["intermediate_size"]), act, bias=bias)
+    width = keys.whole("moe_intermediate_size", defaults["moe_intermediate_size"])
+    shared = keys.optional("n_shared_experts", defaults["n_shared_experts"], MAX_EXPERTS)
     experts = MixtureOfExperts(
-        sizes.whole("n_routed_experts", defaults["n_routed_experts"], MAX_EXPERTS),
+        keys.whole("n_routed_experts", defaults["n_routed_experts"], MAX_EXPERTS),
         FeedForward(width, act),
         router,
         None if shared is None else FeedForward(width * shared, act, bias=bias),
     )
-    first = sizes.whole("first_k_dense_replace", defaults["first_k_dense_replace"], least=0)
+    first = keys.whole("first_k_dense_replace", defaults["first_k_dense_replace"], least=0)
     keys.require("moe_layer_freq", (1,))
     found = tuple(Layer(attention, dense if n < first else experts, norm) for n in range(layers))
-    return expert_stack.around(sizes, found, norm, defaults["around"], defaults["family"])
+    return expert_stack.around(keys, found, norm, defaults["around"], defaults["family"])
 
 
 def write(config: Architecture) -> dict[str, Any]:
@@ -269,12 +267,12 @@ def latent_rules(n: int, mixer: Latent) -> list[Rule]:
 
 def _by_head(theirs: str, ours: tuple[str, str], mixer: Latent) -> Rule:
     """Rows of k and v alternate head by head in kv_b_proj."""
-    H, sizes = mixer.num_heads, (mixer.nope_dim, mixer.value_dim)
+    H, keys = mixer.num_heads, (mixer.nope_dim, mixer.value_dim)
 
     def join(parts: Sequence[Tensor]) -> Tensor:
         return torch.cat([part.unflatten(0, (H, -1)) for part in parts], dim=1).flatten(0, 1)
 
     def split(tensor: Tensor) -> Sequence[Tensor]:
-        return [part.flatten(0, 1) for part in tensor.unflatten(0, (H, -1)).split(sizes, dim=1)]
+        return [part.flatten(0, 1) for part in tensor.unflatten(0, (H, -1)).split(keys, dim=1)]
 
     return Rule(theirs, ours, join, split)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.adapters.config_keys import Reader
-from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, Sizes, copies
+from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, copies
 from ownlm.model.adapters.families import deepseek_v2
 from ownlm.model.adapters.families.deepseek_v2 import build
 from ownlm.model.adapters.rules import Rule, same
@@ -40,18 +40,17 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("architectures", (["DeepseekV3ForCausalLM"], None))
     keys.require("scoring_func", ("sigmoid",))
     keys.require("topk_method", ("noaux_tc",))
-    sizes = Sizes(keys, where)
-    interleaved = sizes.switch("rope_interleave", True)
+    interleaved = keys.switch("rope_interleave", True)
     try:
-        attention = deepseek_v2.latent(keys, sizes, 128, 4096, interleaved)
+        attention = deepseek_v2.latent(keys, 128, 4096, interleaved)
         router = BiasedSigmoid(
-            sizes.whole("num_experts_per_tok", 8, MAX_EXPERTS),
-            sizes.whole("n_group", 8, MAX_EXPERTS),
-            sizes.whole("topk_group", 4, MAX_EXPERTS),
-            sizes.switch("norm_topk_prob", True),
-            sizes.number("routed_scaling_factor", 2.5),
+            keys.whole("num_experts_per_tok", 8, MAX_EXPERTS),
+            keys.whole("n_group", 8, MAX_EXPERTS),
+            keys.whole("topk_group", 4, MAX_EXPERTS),
+            keys.switch("norm_topk_prob", True),
+            keys.number("routed_scaling_factor", 2.5),
         )
-        plan = deepseek_v2.stack(keys, sizes, where, attention, router, V3_DEFAULTS, bias=False)
+        plan = deepseek_v2.stack(keys, where, attention, router, V3_DEFAULTS, bias=False)
     except UsageError as error:
         raise ArtifactError(
             "config.json describes no DeepSeek-V3.", f"{where}: {error}", "restore the file"

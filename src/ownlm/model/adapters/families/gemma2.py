@@ -42,12 +42,12 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     found = dense.Numbers(keys, eps=1e-6, max_positions=8192, tied=True, head_dim=256)
     rope = rope_keys.read(keys, found.head_dim, found.max_positions)
     windows = found.windows(keys.optional("sliding_window", 4096), lambda n: n % 2 == 0)
-    scale = found.number("query_pre_attn_scalar", 256) ** -0.5
+    scale = keys.number("query_pre_attn_scalar", 256) ** -0.5
     score_cap, logit_cap = (
-        found.maybe("attn_logit_softcapping", 50.0),
-        found.maybe("final_logit_softcapping", 30.0),
+        keys.optional_number("attn_logit_softcapping", 50.0),
+        keys.optional_number("final_logit_softcapping", 30.0),
     )
-    bias = found.switch("attention_bias")
+    bias = keys.switch("attention_bias", False)
     activation = found.activation("hidden_activation", "gelu_pytorch_tanh")
     keys.done()
     norm = Norm("rms", found.eps, offset=True)

@@ -38,9 +38,12 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     ropes = _ropes(keys, found)
     period = keys.whole("sliding_window_pattern", keys.whole("_sliding_window_pattern", 6))
     windows = found.windows(keys.optional("sliding_window", 4096), lambda n: (n + 1) % period != 0)
-    scale = found.number("query_pre_attn_scalar", 256) ** -0.5
-    score_cap, logit_cap = found.maybe("attn_logit_softcapping"), found.maybe("final_logit_softcapping")
-    bias = found.switch("attention_bias")
+    scale = keys.number("query_pre_attn_scalar", 256) ** -0.5
+    score_cap, logit_cap = (
+        keys.optional_number("attn_logit_softcapping", None),
+        keys.optional_number("final_logit_softcapping", None),
+    )
+    bias = keys.switch("attention_bias", False)
     activation = found.activation("hidden_activation", "gelu_pytorch_tanh")
     keys.done()
     norm = Norm("rms", found.eps, offset=True)

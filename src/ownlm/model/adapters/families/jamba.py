@@ -12,7 +12,7 @@ from torch import nn
 
 from ownlm.errors import ArtifactError, UsageError
 from ownlm.model.adapters.config_keys import Reader
-from ownlm.model.adapters.families.mamba import expansion, mixer_rules, number, rank_of, switch, whole
+from ownlm.model.adapters.families.mamba import expansion, mixer_rules, rank_of
 from ownlm.model.adapters.rules import Rule, same
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
@@ -41,16 +41,16 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("attention_dropout", (0, 0.0))
     keys.require("mamba_inner_layernorms", (True,))
     keys.require("sliding_window", (None,))
-    D, layers = whole(keys, "hidden_size", 4096), whole(keys, "num_hidden_layers", 32, MAX_LAYERS)
-    norm = Norm("rms", number(keys, "rms_norm_eps", 1e-6))
+    D, layers = keys.whole("hidden_size", 4096), keys.whole("num_hidden_layers", 32, MAX_LAYERS)
+    norm = Norm("rms", keys.number("rms_norm_eps", 1e-6))
     try:
         attention, mamba = _mixers(keys, D, norm)
-        dense = FeedForward(whole(keys, "intermediate_size", 14336))
-        num_experts, k = whole(keys, "num_experts", 16), whole(keys, "num_experts_per_tok", 2)
+        dense = FeedForward(keys.whole("intermediate_size", 14336))
+        num_experts, k = keys.whole("num_experts", 16), keys.whole("num_experts_per_tok", 2)
         experts = MixtureOfExperts(num_experts, dense, TopK(k, normalize=False)) if num_experts > 1 else dense
         attends, chooses = _places(keys, "attn_layer", 8, 4), _places(keys, "expert_layer", 2, 1)
         plan = Architecture(
-            whole(keys, "vocab_size", 65536),
+            keys.whole("vocab_size", 65536),
             D,
             tuple(
                 Layer(
@@ -60,10 +60,10 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
                 )
                 for n in range(layers)
             ),
-            whole(keys, "max_position_embeddings", 262144),
+            keys.whole("max_position_embeddings", 262144),
             norm,
-            switch(keys, "tie_word_embeddings", False),
-            initializer_range=number(keys, "initializer_range", 0.02),
+            keys.switch("tie_word_embeddings", False),
+            initializer_range=keys.number("initializer_range", 0.02),
             family="jamba",
         )
     except UsageError as error:
@@ -76,19 +76,19 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
 
 
 def _mixers(keys: Reader, width: int, norm: Norm) -> tuple[GroupedQuery, Mamba]:
-    heads = whole(keys, "num_attention_heads", 32)
-    kv_heads = heads if keys.take("num_key_value_heads", 8) is None else whole(keys, "num_key_value_heads", 8)
+    heads = keys.whole("num_attention_heads", 32)
+    kv_heads = heads if keys.take("num_key_value_heads", 8) is None else keys.whole("num_key_value_heads", 8)
     if width % heads:
         raise UsageError(
             "hidden_size is no multiple of num_attention_heads.", f"{width}, {heads}", "correct one"
         )
     mamba = Mamba(
-        int(number(keys, "mamba_expand", 2) * width),
-        whole(keys, "mamba_d_state", 16),
+        int(keys.number("mamba_expand", 2) * width),
+        keys.whole("mamba_d_state", 16),
         rank_of(keys, "mamba_dt_rank", width),
-        whole(keys, "mamba_d_conv", 4),
-        switch(keys, "mamba_proj_bias", False),
-        switch(keys, "mamba_conv_bias", True),
+        keys.whole("mamba_d_conv", 4),
+        keys.switch("mamba_proj_bias", False),
+        keys.switch("mamba_conv_bias", True),
         selection_norm=norm,
     )
     return GroupedQuery(heads, kv_heads, width // heads), mamba
@@ -96,7 +96,7 @@ def _mixers(keys: Reader, width: int, norm: Norm) -> tuple[GroupedQuery, Mamba]:
 
 def _places(keys: Reader, name: str, period: int, offset: int) -> tuple[int, int]:
     """Layers n with n % period == offset."""
-    period, start = whole(keys, f"{name}_period", period), keys.take(f"{name}_offset", offset)
+    period, start = keys.whole(f"{name}_period", period), keys.take(f"{name}_offset", offset)
     if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < period:
         raise UsageError(
             f"{name}_offset must be a number below {name}_period.", f"{start!r}, {period}", "correct one"

@@ -34,7 +34,7 @@ def read(raw: Mapping[str, Any], where: str) -> ModelConfig | Architecture:
     keys.require("rope_interleaved", (False, None))
     found = dense.Numbers(keys, eps=1e-6, max_positions=2048)
     rope = rope_keys.read(keys, found.head_dim, found.max_positions)
-    bias, mlp_bias = found.switch("attention_bias"), found.switch("mlp_bias")
+    bias, mlp_bias = keys.switch("attention_bias", False), keys.switch("mlp_bias", False)
     activation = found.activation("hidden_act", "silu")
     keys.done()
     if rope == Rope(rope.theta) and not bias and not mlp_bias and activation == "silu":

@@ -42,31 +42,31 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("hidden_act", ("silu", "swish"))  # others: transformers 4 and 5 disagree about the gate
     keys.require("rms_norm", (True,))
     keys.require("ssm_cfg", ({},))
-    D, layers = whole(keys, "hidden_size", 768), whole(keys, "num_hidden_layers", 32, MAX_LAYERS)
-    inner = int(number(keys, "expand", 2) * D)
+    D, layers = keys.whole("hidden_size", 768), keys.whole("num_hidden_layers", 32, MAX_LAYERS)
+    inner = int(keys.number("expand", 2) * D)
     for key in ("intermediate_size", "d_inner"):
         keys.require(key, (inner,))
     keys.require("d_model", (D,))
     keys.require("n_layer", (layers,))
     rank = rank_of(keys, "time_step_rank", D)
-    norm = Norm("rms", number(keys, "layer_norm_epsilon", 1e-5))
+    norm = Norm("rms", keys.number("layer_norm_epsilon", 1e-5))
     try:
         mixer = Mamba(
             inner,
-            whole(keys, "state_size", 16),
+            keys.whole("state_size", 16),
             rank,
-            whole(keys, "conv_kernel", 4),
-            switch(keys, "use_bias", False),
-            switch(keys, "use_conv_bias", True),
+            keys.whole("conv_kernel", 4),
+            keys.switch("use_bias", False),
+            keys.switch("use_conv_bias", True),
         )
         plan = Architecture(
-            whole(keys, "vocab_size", 50280),
+            keys.whole("vocab_size", 50280),
             D,
             (Layer(mixer, None, norm),) * layers,
             MAX_POSITIONS,
             norm,
-            switch(keys, "tie_word_embeddings", True),
-            initializer_range=number(keys, "initializer_range", 0.1),
+            keys.switch("tie_word_embeddings", True),
+            initializer_range=keys.number("initializer_range", 0.1),
             family="mamba",
         )
     except UsageError as error:
@@ -78,35 +78,9 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     return plan
 
 
-def whole(keys: Reader, key: str, default: int, limit: int = 1 << 30) -> int:
-    """A positive integer of config.json, or ArtifactError with its name."""
-    value = keys.take(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        raise ArtifactError(
-            f"{key} must be an integer from 1 to {limit:,}.", f"{key} = {value!r}", "restore config.json"
-        )
-    return value
-
-
 def rank_of(keys: Reader, key: str, width: int) -> int:
     """The rank of dt: a number, or "auto", null or nothing for width / 16, rounded up."""
-    return math.ceil(width / 16) if keys.take(key, "auto") in ("auto", None) else whole(keys, key, 1)
-
-
-def number(keys: Reader, key: str, default: float) -> int | float:
-    """A positive number of config.json, or ArtifactError with its name."""
-    value = keys.take(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise ArtifactError(f"{key} must be a positive number.", f"{key} = {value!r}", "restore config.json")
-    return value
-
-
-def switch(keys: Reader, key: str, default: bool) -> bool:
-    """True or false of config.json, or ArtifactError with its name."""
-    value = keys.take(key, default)
-    if not isinstance(value, bool):
-        raise ArtifactError(f"{key} must be true or false.", f"{key} = {value!r}", "restore config.json")
-    return value
+    return math.ceil(width / 16) if keys.take(key, "auto") in ("auto", None) else keys.whole(key, 1)
 
 
 def write(config: Architecture) -> dict[str, Any]:

@@ -22,10 +22,7 @@ from ownlm.model.adapters.families.mamba import (
     copies,
     depthwise,
     expansion,
-    number,
     plain,
-    switch,
-    whole,
 )
 from ownlm.model.adapters.rules import Rule, same, stacked
 from ownlm.model.architecture import Architecture
@@ -48,34 +45,34 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("architectures", (["Mamba2ForCausalLM"], None))
     keys.require("hidden_act", ("silu", "swish"))
     keys.require("rms_norm", (True,))
-    D, layers = whole(keys, "hidden_size", 4096), whole(keys, "num_hidden_layers", 64, MAX_LAYERS)
-    heads, head_width = whole(keys, "num_heads", 128), whole(keys, "head_dim", 64)
-    expand = number(keys, "expand", 2)
+    D, layers = keys.whole("hidden_size", 4096), keys.whole("num_hidden_layers", 64, MAX_LAYERS)
+    heads, head_width = keys.whole("num_heads", 128), keys.whole("head_dim", 64)
+    expand = keys.number("expand", 2)
     if heads * head_width != expand * D:
         raise ArtifactError("num_heads * head_dim must be expand * hidden_size.",
                             f"{where}: {heads} * {head_width}, {expand} * {D}", "restore the file")  # fmt: skip
-    norm = Norm("rms", number(keys, "layer_norm_epsilon", 1e-5))
+    norm = Norm("rms", keys.number("layer_norm_epsilon", 1e-5))
     try:
         mixer = Mamba2(
             heads,
             head_width,
-            whole(keys, "state_size", 128),
-            whole(keys, "n_groups", 8),
-            whole(keys, "conv_kernel", 4),
-            switch(keys, "use_bias", False),
-            switch(keys, "use_conv_bias", True),
+            keys.whole("state_size", 128),
+            keys.whole("n_groups", 8),
+            keys.whole("conv_kernel", 4),
+            keys.switch("use_bias", False),
+            keys.switch("use_conv_bias", True),
             norm.eps,
             _limits(keys.take("time_step_limit", [0.0, math.inf]), where),
-            whole(keys, "chunk_size", 256),
+            keys.whole("chunk_size", 256),
         )
         plan = Architecture(
-            whole(keys, "vocab_size", 32768),
+            keys.whole("vocab_size", 32768),
             D,
             (Layer(mixer, None, norm),) * layers,
             MAX_POSITIONS,
             norm,
-            switch(keys, "tie_word_embeddings", False),
-            initializer_range=number(keys, "initializer_range", 0.1),
+            keys.switch("tie_word_embeddings", False),
+            initializer_range=keys.number("initializer_range", 0.1),
             family="mamba2",
         )
     except UsageError as error:

@@ -12,7 +12,7 @@ from ownlm.model.adapters import expert_stack, rope_keys
 from ownlm.model.adapters.activations import THEIRS
 from ownlm.model.adapters.activations import ours as activation
 from ownlm.model.adapters.config_keys import Reader
-from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, Sizes, copies
+from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, copies
 from ownlm.model.adapters.rules import Rule
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
@@ -34,25 +34,24 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("model_type", MODEL_TYPES)
     keys.require("architectures", (["MixtralForCausalLM"], None))
     keys.require("attention_bias", (False,))
-    sizes = Sizes(keys, where)
-    norm = Norm("rms", sizes.number("rms_norm_eps", 1e-5))
-    heads, layers = sizes.whole("num_attention_heads", 32), expert_stack.num_layers(sizes, 32)
+    norm = Norm("rms", keys.number("rms_norm_eps", 1e-5))
+    heads, layers = keys.whole("num_attention_heads", 32), expert_stack.num_layers(keys, 32)
     inner = FeedForward(
-        sizes.whole("intermediate_size", 14336), activation(keys.take("hidden_act", "silu"), where)
+        keys.whole("intermediate_size", 14336), activation(keys.take("hidden_act", "silu"), where)
     )
-    head_dim = sizes.optional("head_dim") or sizes.whole("hidden_size", 4096) // heads
+    head_dim = keys.optional("head_dim") or keys.whole("hidden_size", 4096) // heads
     try:
         attention = GroupedQuery(
             heads,
-            sizes.optional("num_key_value_heads", 8) or heads,
+            keys.optional("num_key_value_heads", 8) or heads,
             head_dim,
-            expert_stack.rope(sizes, head_dim, 131072, 1e6),
-            sizes.optional("sliding_window"),
+            expert_stack.rope(keys, head_dim, 131072, 1e6),
+            keys.optional("sliding_window"),
         )
-        router = TopK(sizes.whole("num_experts_per_tok", 2))
-        experts = MixtureOfExperts(sizes.whole("num_local_experts", 8, MAX_EXPERTS), inner, router)
+        router = TopK(keys.whole("num_experts_per_tok", 2))
+        experts = MixtureOfExperts(keys.whole("num_local_experts", 8, MAX_EXPERTS), inner, router)
         layer = Layer(attention, experts, norm)
-        plan = expert_stack.around(sizes, (layer,) * layers, norm, (32000, 4096, 131072), MODEL_TYPES[0])
+        plan = expert_stack.around(keys, (layer,) * layers, norm, (32000, 4096, 131072), MODEL_TYPES[0])
     except UsageError as error:
         raise ArtifactError(
             "config.json describes no Mixtral.", f"{where}: {error}", "restore the file"

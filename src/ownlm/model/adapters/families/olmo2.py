@@ -30,7 +30,7 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys.require("architectures", (["Olmo2ForCausalLM"], None))
     found = dense.Numbers(keys, eps=1e-5, max_positions=2048)
     rope = rope_keys.read(keys, found.head_dim, found.max_positions)
-    bias = found.switch("attention_bias")
+    bias = keys.switch("attention_bias", False)
     activation = found.activation("hidden_act", "silu")
     keys.done()
     norm = Norm("rms", found.eps)

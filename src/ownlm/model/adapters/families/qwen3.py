@@ -28,7 +28,7 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     found = dense.Numbers(keys, eps=1e-6, max_positions=32768, head_dim=128)
     rope = rope_keys.read(keys, found.head_dim, found.max_positions)
     windows = found.upper_windows()
-    bias = found.switch("attention_bias")
+    bias = keys.switch("attention_bias", False)
     activation = found.activation("hidden_act", "silu")
     keys.done()
     norm = Norm("rms", found.eps)

@@ -12,7 +12,7 @@ from ownlm.model.adapters import expert_stack, rope_keys
 from ownlm.model.adapters.activations import THEIRS
 from ownlm.model.adapters.activations import ours as activation
 from ownlm.model.adapters.config_keys import Reader
-from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, Sizes, copies
+from ownlm.model.adapters.expert_stack import HARMLESS, MAX_EXPERTS, copies
 from ownlm.model.adapters.rules import Rule
 from ownlm.model.architecture import Architecture
 from ownlm.model.attention.grouped import GroupedQuery
@@ -33,18 +33,17 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     keys = Reader(raw, where)
     keys.require("model_type", MODEL_TYPES)
     keys.require("architectures", (["Qwen3MoeForCausalLM"], None))
-    sizes = Sizes(keys, where)
-    norm = Norm("rms", sizes.number("rms_norm_eps", 1e-6))
-    layers, act = expert_stack.num_layers(sizes, 24), activation(keys.take("hidden_act", "silu"), where)
-    dense = FeedForward(sizes.whole("intermediate_size", 6144), act)
-    expert = FeedForward(sizes.whole("moe_intermediate_size", 768), act)
+    norm = Norm("rms", keys.number("rms_norm_eps", 1e-6))
+    layers, act = expert_stack.num_layers(keys, 24), activation(keys.take("hidden_act", "silu"), where)
+    dense = FeedForward(keys.whole("intermediate_size", 6144), act)
+    expert = FeedForward(keys.whole("moe_intermediate_size", 768), act)
     try:
-        router = TopK(sizes.whole("num_experts_per_tok", 8), sizes.switch("norm_topk_prob", False))
-        experts = MixtureOfExperts(_num_experts(keys, sizes), expert, router)
-        attention = _attention(sizes, norm)
-        sparse = _sparse(keys, sizes, layers)
+        router = TopK(keys.whole("num_experts_per_tok", 8), keys.switch("norm_topk_prob", False))
+        experts = MixtureOfExperts(_num_experts(keys), expert, router)
+        attention = _attention(keys, norm)
+        sparse = _sparse(keys, layers)
         stack = tuple(Layer(attention, experts if n in sparse else dense, norm) for n in range(layers))
-        plan = expert_stack.around(sizes, stack, norm, (151936, 2048, 32768), MODEL_TYPES[0])
+        plan = expert_stack.around(keys, stack, norm, (151936, 2048, 32768), MODEL_TYPES[0])
     except UsageError as error:
         raise ArtifactError(
             "config.json describes no Qwen3-MoE.", f"{where}: {error}", "restore the file"
@@ -57,38 +56,38 @@ def read(raw: Mapping[str, Any], where: str) -> Architecture:
     return plan
 
 
-def _num_experts(keys: Reader, sizes: Sizes) -> int:
+def _num_experts(keys: Reader) -> int:
     """num_experts in transformers 4, num_local_experts in 5."""
     old, new = (
-        sizes.optional("num_experts", None, MAX_EXPERTS),
-        sizes.optional("num_local_experts", None, MAX_EXPERTS),
+        keys.optional("num_experts", None, MAX_EXPERTS),
+        keys.optional("num_local_experts", None, MAX_EXPERTS),
     )
     if old is not None and new is not None and old != new:
-        raise sizes.wrong("num_local_experts", new, f"num_experts is {old}")
+        raise keys.wrong("num_local_experts", new, f"num_experts = {old}, and an equal number")
     return old or new or 128
 
 
-def _attention(sizes: Sizes, norm: Norm) -> GroupedQuery:
-    heads, bias = sizes.whole("num_attention_heads", 32), sizes.switch("attention_bias", False)
-    window = sizes.optional("sliding_window", 4096)
-    head_dim = sizes.optional("head_dim") or sizes.whole("hidden_size", 2048) // heads
+def _attention(keys: Reader, norm: Norm) -> GroupedQuery:
+    heads, bias = keys.whole("num_attention_heads", 32), keys.switch("attention_bias", False)
+    window = keys.optional("sliding_window", 4096)
+    head_dim = keys.optional("head_dim") or keys.whole("hidden_size", 2048) // heads
     return GroupedQuery(
         heads,
-        sizes.optional("num_key_value_heads", 4) or heads,
+        keys.optional("num_key_value_heads", 4) or heads,
         head_dim,
-        expert_stack.rope(sizes, head_dim, 32768, 10000.0),
-        window if sizes.switch("use_sliding_window", False) else None,
+        expert_stack.rope(keys, head_dim, 32768, 10000.0),
+        window if keys.switch("use_sliding_window", False) else None,
         bias,
         bias,
         norm,
     )
 
 
-def _sparse(keys: Reader, sizes: Sizes, layers: int) -> set[int]:
+def _sparse(keys: Reader, layers: int) -> set[int]:
     """Layers with experts: every decoder_sparse_step-th, less mlp_only_layers."""
-    step, dense = sizes.whole("decoder_sparse_step", 1), keys.take("mlp_only_layers", None) or []
+    step, dense = keys.whole("decoder_sparse_step", 1), keys.take("mlp_only_layers", None) or []
     if not isinstance(dense, list) or not all(type(n) is int for n in dense):
-        raise sizes.wrong("mlp_only_layers", dense, "a list of layers is wanted")
+        raise keys.wrong("mlp_only_layers", dense, "a list of layers")
     return {n for n in range(layers) if n not in dense and (n + 1) % step == 0}
 
 
