@@ -42,6 +42,12 @@ def sizes(r: random.Random, *, square: bool = False) -> tuple[dict[str, Any], in
     return found if square else found | {"head_dim": head_dim}, head_dim
 
 
+def for_experts(r: random.Random) -> tuple[dict[str, Any], int]:
+    """As `sizes`; transformers' grouped product of experts wants rows of whole 16 bytes."""
+    c, head_dim = sizes(r)
+    return c | {"hidden_size": 4 * (c["hidden_size"] // 4 + 1)}, head_dim
+
+
 def maybe(r: random.Random) -> bool:
     return r.random() < 0.5
 
@@ -118,13 +124,13 @@ def gpt_neox(r: random.Random) -> Any:
 
 
 def mixtral(r: random.Random) -> Any:
-    c, C = sizes(r)
+    c, C = for_experts(r)
     return tf.MixtralForCausalLM(tf.MixtralConfig(**c, rope_parameters=rope(r, C), sliding_window=r.choice([None, 5]),
                                                   num_local_experts=r.choice([2, 4, 5]), num_experts_per_tok=r.choice([1, 2])))  # fmt: skip
 
 
 def qwen3_moe(r: random.Random) -> Any:
-    c, C = sizes(r)
+    c, C = for_experts(r)
     return tf.Qwen3MoeForCausalLM(tf.Qwen3MoeConfig(**c, rope_parameters=rope(r, C), moe_intermediate_size=12, num_experts=r.choice([4, 6]),
                                                     num_experts_per_tok=r.choice([1, 2, 3]), norm_topk_prob=maybe(r), attention_bias=maybe(r),
                                                     decoder_sparse_step=r.choice([1, 2]) if c["num_hidden_layers"] > 1 else 1))  # fmt: skip
