@@ -103,3 +103,14 @@ def test_cut_rules_are_refused(blob: bytes, cut: int) -> None:
 def test_what_is_not_known_is_refused_by_name(raw: dict, field: str) -> None:
     with pytest.raises(ArtifactError, match=field):
         normalizer(raw, "tokenizer.json: normalizer")
+
+
+@pytest.mark.parametrize("text", ["", "b", "b\n"])
+@pytest.mark.parametrize("pattern", ["$", "^", "x*"])
+def test_a_pattern_that_matches_nothing_finds_nothing_in_an_empty_text(pattern: str, text: str) -> None:
+    normalizers, regex = (
+        pytest.importorskip("tokenizers.normalizers"),
+        pytest.importorskip("tokenizers").Regex,
+    )
+    raw = {"type": "Replace", "pattern": {"Regex": pattern}, "content": "-"}
+    assert normalizer(raw, "file")(text) == normalizers.Replace(regex(pattern), "-").normalize_str(text)

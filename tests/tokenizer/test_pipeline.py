@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from foreign import KINDS, trained
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from token_texts import TRICKY, code, declarations, naughty, random_texts, synthetic, techdocs
 
@@ -246,6 +246,8 @@ tokens = st.lists(
 )  # fmt: skip
 
 
+@example({"type": "Sequence", "decoders": [{"type": "Strip", "content": "a", "start": 1, "stop": 0},
+                                           {"type": "Replace", "pattern": {"Regex": "$"}, "content": " "}]}, ["a"])  # fmt: skip
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(decoders, tokens)
 def test_random_decoders(raw: dict[str, Any], spelled: list[str]) -> None:

@@ -15,9 +15,9 @@ from ownlm.tokenizer.fields import Fields
 from ownlm.tokenizer.patterns import compiled_pattern
 from ownlm.tokenizer.pretokenizers import find_matches
 from ownlm.tokenizer.spelling import unspell
+from ownlm.tokenizer.steps import read_step
 
 Step = Callable[[list[str]], list[str]]
-_MAX_DEPTH = 16
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -25,34 +25,8 @@ def decoder(raw: Any, where: str) -> Callable[[list[str]], str]:
     """Tokens -> text; without a decoder the tokens are joined by spaces. Raises ArtifactError naming the field."""
     if raw is None:
         return " ".join
-    step = _step(raw, where, 0)
+    step = read_step(raw, where, _KINDS, "decoders")
     return lambda tokens: "".join(step(tokens))
-
-
-def _step(raw: Any, where: str, depth: int) -> Step:
-    fields = Fields(raw, where)
-    kind = fields.text("type")
-    if kind not in _KINDS:
-        raise fields.wrong("type", f"{kind[:60]!r} is not one of {', '.join(_KINDS)}")
-    if depth > _MAX_DEPTH:
-        raise fields.wrong("type", f"nested more than {_MAX_DEPTH} deep")
-    step = _sequence(fields, depth) if kind == "Sequence" else _KINDS[kind](fields)
-    fields.done()
-    return step
-
-
-def _sequence(fields: Fields, depth: int) -> Step:
-    steps = [
-        _step(raw, f"{fields.where}.decoders[{n}]", depth + 1)
-        for n, raw in enumerate(fields.rows("decoders"))
-    ]
-
-    def run(tokens: list[str]) -> list[str]:
-        for step in steps:
-            tokens = step(tokens)
-        return tokens
-
-    return run
 
 
 def _byte_level(fields: Fields) -> Step:
@@ -165,6 +139,8 @@ def _replace(fields: Fields) -> Step:
     pattern.done()
 
     def one(token: str) -> str:
+        if not token:
+            return token  # even where the pattern matches nothing, as "$" does: `tokenizers` looks for no match in ""
         matches = find_matches(compiled, token, pattern.where)
         return "".join(content if is_match else token[a:b] for a, b, is_match in matches)
 
@@ -210,5 +186,4 @@ _KINDS: dict[str, Callable[[Fields], Step]] = {
     "Replace": _replace,
     "BPEDecoder": _bpe,
     "CTC": _ctc,
-    "Sequence": _fuse,  # never called: `_step` reads it itself
 }

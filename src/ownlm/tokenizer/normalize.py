@@ -20,44 +20,20 @@ from ownlm.tokenizer.fields import Fields
 from ownlm.tokenizer.newer_marks import BERT, STRIP_ACCENTS, characters
 from ownlm.tokenizer.patterns import compiled_pattern
 from ownlm.tokenizer.spelling import byte_letters
+from ownlm.tokenizer.steps import read_step
 
 Normalize = Callable[[str], str]
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 """White_Space of Unicode; str.isspace has four more (\\x1c-\\x1f)."""
-_MAX_DEPTH = 16
 _CHINESE = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
     (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip  # 2B920 instead of 2B820 is what `tokenizers` has
 
 
-def normalizer(raw: dict[str, Any] | None, where: str, depth: int = 0) -> Normalize:
+def normalizer(raw: dict[str, Any] | None, where: str) -> Normalize:
     """The function for one normalizer object; None changes nothing. Raises ArtifactError naming the field."""
-    if raw is None:
-        return lambda text: text
-    fields = Fields(raw, where)
-    kind = fields.text("type")
-    if kind not in _KINDS:
-        raise fields.wrong("type", f"{kind[:60]!r} is not one of {', '.join(_KINDS)}")
-    if depth > _MAX_DEPTH:
-        raise fields.wrong("type", f"nested more than {_MAX_DEPTH} deep")
-    made = _sequence(fields, depth) if kind == "Sequence" else _KINDS[kind](fields)
-    fields.done()
-    return made
-
-
-def _sequence(fields: Fields, depth: int) -> Normalize:
-    steps = [
-        normalizer(raw, f"{fields.where}.normalizers[{n}]", depth + 1)
-        for n, raw in enumerate(fields.rows("normalizers"))
-    ]
-
-    def run(text: str) -> str:
-        for step in steps:
-            text = step(text)
-        return text
-
-    return run
+    return read_step(raw, where, _KINDS, "normalizers", null_passes=True)
 
 
 def lowercase(text: str) -> str:
@@ -94,7 +70,8 @@ def _replace(fields: Fields) -> Normalize:
     inner = Fields(pattern, f"{fields.where}.pattern")
     if "Regex" in pattern:
         compiled = compiled_pattern(inner.text("Regex"), fields.where)
-        return lambda text: compiled.sub(lambda _: content, text)
+        # In an empty text nothing is found, not even by "$": so it is in `tokenizers`.
+        return lambda text: compiled.sub(lambda _: content, text) if text else text
     old = inner.text("String")
     inner.done()
     if not old:
@@ -178,5 +155,4 @@ _KINDS: dict[str, Callable[[Fields], Normalize]] = {
     "Precompiled": _precompiled,
     "Nmt": lambda fields: lambda text: text.translate(_nmt_table()),
     "ByteLevel": _byte_level,
-    "Sequence": _strip,  # never called: `normalizer` reads it itself
 }

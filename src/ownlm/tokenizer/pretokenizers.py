@@ -20,6 +20,7 @@ from ownlm.tokenizer.pretokenize import family_of
 from ownlm.tokenizer.pretokenize import split as split_family
 from ownlm.tokenizer.scripts import script_starts
 from ownlm.tokenizer.spelling import byte_letters
+from ownlm.tokenizer.steps import read_step
 
 
 class Piece(NamedTuple):
@@ -31,7 +32,6 @@ Step = Callable[[list[Piece]], list[Piece]]
 Match = tuple[int, int, bool]  # start, end, is it a match of the pattern; in order, without a hole
 
 BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
-_MAX_DEPTH = 16
 _WHITE = (
     r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; str.isspace has 4 more
 )
@@ -50,33 +50,9 @@ _PUNCTUATION = rf"(?![{_LATER_PUNCTUATION}])[{_MARKS}]"
 _WORD = r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]"
 
 
-def pre_tokenizer(raw: Any, where: str, depth: int = 0) -> Step:
+def pre_tokenizer(raw: Any, where: str) -> Step:
     """The function for one pre_tokenizer object; None passes everything. Raises ArtifactError naming the field."""
-    if raw is None:
-        return lambda pieces: pieces
-    fields = Fields(raw, where)
-    kind = fields.text("type")
-    if kind not in _KINDS:
-        raise fields.wrong("type", f"{kind[:60]!r} is not one of {', '.join(_KINDS)}")
-    if depth > _MAX_DEPTH:
-        raise fields.wrong("type", f"nested more than {_MAX_DEPTH} deep")
-    step = _sequence(fields, depth) if kind == "Sequence" else _KINDS[kind](fields)
-    fields.done()
-    return step
-
-
-def _sequence(fields: Fields, depth: int) -> Step:
-    steps = [
-        pre_tokenizer(raw or [], f"{fields.where}.pretokenizers[{n}]", depth + 1)  # null is for the top only
-        for n, raw in enumerate(fields.rows("pretokenizers"))
-    ]
-
-    def run(pieces: list[Piece]) -> list[Piece]:
-        for step in steps:
-            pieces = step(pieces)
-        return pieces
-
-    return run
+    return (lambda pieces: pieces) if raw is None else read_step(raw, where, _KINDS, "pretokenizers")
 
 
 def _cut(piece: Piece, spans: Iterable[tuple[int, int]]) -> list[Piece]:
@@ -326,5 +302,4 @@ _KINDS: dict[str, Callable[[Fields], Step]] = {
     "CharDelimiterSplit": _delimiter,
     "UnicodeScripts": _scripts,
     "FixedLength": _fixed_length,
-    "Sequence": _delimiter,  # never called: `pre_tokenizer` reads it itself
 }
