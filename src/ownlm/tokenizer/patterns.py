@@ -18,6 +18,7 @@ _WORD = r"\w²³¹¼½¾"
 _ESCAPES = {"w": f"[{_WORD}]", "W": f"[^{_WORD}]"}
 _ESCAPES["b"] = rf"(?:(?<=[{_WORD}])(?![{_WORD}])|(?<![{_WORD}])(?=[{_WORD}]))"
 _ESCAPES["B"] = rf"(?:(?<=[{_WORD}])(?=[{_WORD}])|(?<![{_WORD}])(?![{_WORD}]))"
+_LINE_START = r"(?:\A|(?<=\n)(?!\Z))"  # Oniguruma begins no line at the end of a text
 _REFUSED_ESCAPES = "hHGKZzRXyYOgkMCcNo"
 _REFUSED = (
     (r"\(\?~", "the absent operator (?~"),
@@ -74,6 +75,6 @@ def _translate(source: str, where: str) -> str:
             at += 2
             continue
         depth += (letter == "[") - (letter == "]" and depth > 0)
-        out.append(letter)
+        out.append(_LINE_START if letter == "^" and not depth else letter)
         at += 1
     return "".join(out)
