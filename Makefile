@@ -21,7 +21,7 @@ test: $(VENV)/.dev $(ORACLE) browser ## install and run the tests (about 13 minu
 	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest
 
 test-slow: $(VENV)/.dev $(ORACLE) browser ## the slow tier: long kill-and-resume and quality runs
-	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest -m "slow or nightly"
+	OWNLM_EXPLORE=1 OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest -m "slow or nightly"
 
 lint: $(VENV)/.dev ## ruff, import contracts, mypy on the foundation
 	$(BIN)/ruff check src tests bench recipes

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "bindings.hpp"
 #include "count.hpp"
 #include "encode.hpp"
 #include "learn.hpp"
@@ -19,38 +20,14 @@ using namespace nb::literals;
 
 namespace {
 
+using ownlm::Texts;
+using ownlm::allocate;
+using ownlm::owned;
+using ownlm::utf8;
+
 using Classes = nb::ndarray<const uint8_t, nb::shape<0x110000>, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<const uint32_t, nb::shape<256>, nb::c_contig, nb::device::cpu>;
 using MergeRows = nb::ndarray<const uint32_t, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
-
-ownlm::Text utf8(PyObject* text) {
-  Py_ssize_t size;
-  const char* data = PyUnicode_AsUTF8AndSize(text, &size);  // UnicodeEncodeError on lone surrogates
-  if (!data) throw nb::python_error();
-  return {reinterpret_cast<const ownlm::Byte*>(data), static_cast<size_t>(size)};
-}
-
-// The strings of a list, kept alive and unchanged (as a tuple) while the lock is released.
-struct Texts {
-  explicit Texts(nb::list list) : alive(nb::steal<nb::tuple>(PyList_AsTuple(list.ptr()))) {
-    for (nb::handle item : alive) texts.push_back(utf8(item.ptr()));
-  }
-  nb::tuple alive;
-  std::vector<ownlm::Text> texts;
-};
-
-template <class T, class... Shape>
-auto owned(T* data, Shape... shape) {
-  nb::capsule owner(data, [](void* p) noexcept { std::free(p); });
-  return nb::ndarray<nb::numpy, T>(data, {static_cast<size_t>(shape)...}, owner);
-}
-
-template <class T>
-T* allocate(size_t count) {
-  T* data = static_cast<T*>(std::malloc(std::max<size_t>(1, count) * sizeof(T)));
-  if (!data) throw std::bad_alloc();
-  return data;
-}
 
 class WordCounter {
  public:
@@ -294,4 +271,6 @@ NB_MODULE(_native, m) {
       .def(nb::init<Codes, PieceCutter::Column<uint64_t>, PieceCutter::Column<double>, PieceCutter::Column<int64_t>>(), "codes"_a,
            "ends"_a, "scores"_a, "ids"_a)
       .def("cut", &PieceCutter::cut, "text"_a, "unknown_score"_a, "unknown_id"_a, "single"_a);
+  ownlm::bind_filters(m);
+  ownlm::bind_duplicates(m);
 }

@@ -97,8 +97,16 @@ def split_step(
 
     def run(pieces: list[Piece]) -> list[Piece]:
         done: list[Piece] = []
+        known: dict[str, list[tuple[int, int]]] = {}  # an earlier split leaves the same few words many times
         for piece in pieces:
-            done += _cut(piece, behaved(find_matches(pattern, piece.text, where, invert, pin), behavior))
+            spans = known.get(piece.text)
+            if spans is None:
+                spans = behaved(find_matches(pattern, piece.text, where, invert, pin), behavior)
+                known[piece.text] = spans
+            if len(spans) == 1 and spans[0] == (0, len(piece.text)):
+                done.append(piece)
+            else:
+                done += _cut(piece, spans)
         return done
 
     return run

@@ -1,0 +1,1 @@
+"""A pipeline over documents: its steps, the parts it runs in, the workers, what comes out."""
