@@ -11,7 +11,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from ownlm.cli import answer, build, config, doctor, evaluate, inspect, model, plan, serve, tokenizer
+from ownlm.cli import answer, build, config, data, doctor, evaluate, inspect, model, plan, serve, tokenizer
 from ownlm.cli.output import err, print_error
 from ownlm.errors import OwnlmError
 
@@ -38,6 +38,7 @@ app.command()(inspect.trace)
 app.command()(inspect.lineage)
 app.command()(inspect.verify)
 app.command()(inspect.card)
+app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")

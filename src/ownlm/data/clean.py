@@ -13,8 +13,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ownlm.config import Settings
+from ownlm.data.flow.step import Note, drop
 from ownlm.data.funnel import Funnel, drop_of
-from ownlm.records import Document
+from ownlm.records import Document, Drop
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-Z\\^_])")
 _OVERSTRIKE = re.compile(r"[^\n\b]\x08")  # man pages print bold as x BACKSPACE x
@@ -36,26 +38,47 @@ _IS_CONTROL[
 _MOJIBAKE = re.compile(f"[\u00c2-\u00f4][\u0080-\u00bf{re.escape(_CP1252_HIGH)}]")
 
 
+EMPTY = "empty after repair"
+
+
+class Clean(Settings):
+    """Repair broken characters without changing what the text says; documents with nothing left are dropped."""
+
+    def __call__(self, documents: Iterator[Document]) -> Iterator[Document | Drop | Note]:
+        for document in documents:
+            text, changes = repair(document.text)
+            yield from (Note(change, count) for change, count in (_reading(document) | changes).items())
+            if not text.strip():
+                yield drop(document, EMPTY)
+            else:
+                yield document if text is document.text else replace(document, text=text)
+
+
 def clean(documents: Iterable[Document], funnel: Funnel) -> Iterator[Document]:
     """Repaired documents; those with nothing left are dropped as "empty after repair"."""
     for document in documents:
         text, changes = repair(document.text)
-        encoding = document.meta.get("encoding")
-        if isinstance(encoding, str):
-            funnel.note("clean", f"decoded from {encoding[:20]}")
-        replaced = document.meta.get("num_replaced")
-        if isinstance(replaced, int):
-            funnel.note("clean", "undecodable places replaced", replaced)
-        for change, count in changes.items():
+        for change, count in (_reading(document) | changes).items():
             funnel.note("clean", change, count)
         if not text.strip():
-            funnel.dropped(drop_of(document, "clean", "empty after repair"), len(document.text))
+            funnel.dropped(drop_of(document, "clean", EMPTY), len(document.text))
             continue
         before = len(document.text)
         if text is not document.text:
             document = replace(document, text=text)
         funnel.passed("clean", document, before)
         yield document
+
+
+def _reading(document: Document) -> dict[str, int]:
+    """What reading the file already repaired, as it left it in the meta data."""
+    changes: dict[str, int] = {}
+    encoding, replaced = document.meta.get("encoding"), document.meta.get("num_replaced")
+    if isinstance(encoding, str):
+        changes[f"decoded from {encoding[:20]}"] = 1
+    if isinstance(replaced, int):
+        changes["undecodable places replaced"] = replaced
+    return changes
 
 
 def repair(text: str) -> tuple[str, dict[str, int]]:

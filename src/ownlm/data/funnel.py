@@ -2,21 +2,25 @@
 
 For every step: in = out + dropped, exactly. A reason is "category" or "category: detail"; counts are per
 category, so that their number stays bounded. `note` counts what was changed without dropping anything.
+
+The sample keeps, per step and category, the drops with the smallest hashes ("bottom-k"): every drop equally likely,
+and the funnels of several parts merged give the funnel of the whole, in whatever order the parts were done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
+import xxhash
 
 from ownlm.records import Document, Drop
-from ownlm.runtime import seed as seeds
 
 SAMPLE_CHARACTERS = 300
 MOST_REASONS = 100  # categories counted apart per step (a folder may hold any number of suffixes)
+OTHER = "other reasons"
 ROWS = 12  # reasons that `table` shows per step
 
 
@@ -32,6 +36,11 @@ class Step:
     dropped: dict[str, int] = field(default_factory=dict)  # category -> count
     notes: dict[str, int] = field(default_factory=dict)  # change -> count
 
+    def count_drop(self, category: str, count: int = 1) -> None:
+        if category not in self.dropped and len(self.dropped) >= MOST_REASONS:
+            category = OTHER
+        self.dropped[category] = self.dropped.get(category, 0) + count
+
 
 class Funnel:
     """Counts per step in the order in which the steps first appear; at most `kept` drops per step and category."""
@@ -40,19 +49,23 @@ class Funnel:
         self.steps: dict[str, Step] = {}
         self._kept = kept
         self._seed = seed
-        self._samples: dict[tuple[str, str], list[Drop]] = {}
-        self._random: dict[tuple[str, str], np.random.Generator] = {}
+        # per step and category a heap whose first entry is the largest hash kept: (-hash, drop as a list)
+        self._samples: dict[tuple[str, str], list[tuple[int, list[str]]]] = {}
 
     def step(self, name: str) -> Step:
         return self.steps.setdefault(name, Step())
 
     def passed(self, name: str, document: Document, before: int | None = None) -> None:
         """One document went through; `before` is its length in characters when the step changed it."""
+        size = len(document.text)
+        self.count_passed(name, size if before is None else before, size)
+
+    def count_passed(self, name: str, characters_in: int, characters_out: int) -> None:
         step = self.step(name)
         step.num_in += 1
         step.num_out += 1
-        step.characters_in += len(document.text) if before is None else before
-        step.characters_out += len(document.text)
+        step.characters_in += characters_in
+        step.characters_out += characters_out
 
     def dropped(self, drop: Drop, characters: int = 0) -> None:
         step = self.step(drop.step)
@@ -60,31 +73,47 @@ class Funnel:
         step.num_in += 1
         step.num_dropped += 1
         step.characters_in += characters
-        if category not in step.dropped and len(step.dropped) >= MOST_REASONS:
-            category = "other reasons"
-        step.dropped[category] = step.dropped.get(category, 0) + 1
-        self._sample(drop, category, step.dropped[category])
+        step.count_drop(category)
+        self._sample(drop.step, category, [drop.source, drop.reason, drop.sample])
 
     def note(self, name: str, change: str, count: int = 1) -> None:
         if count:
             notes = self.step(name).notes
             notes[change] = notes.get(change, 0) + count
 
-    def _sample(self, drop: Drop, category: str, seen: int) -> None:
-        """Reservoir sampling (Vitter 1985, algorithm R): every drop of a category is kept equally likely."""
-        key = (drop.step, category)
-        kept = self._samples.setdefault(key, [])
-        if len(kept) < self._kept:
-            kept.append(drop)
-            return
-        random = self._random.setdefault(key, seeds.generator(self._seed, "funnel", *key))
-        at = int(random.integers(seen))
-        if at < self._kept:
-            kept[at] = drop
+    def _sample(self, step: str, category: str, row: list[str]) -> None:
+        named = "\0".join((str(self._seed), step, *row)).encode("utf-8", "surrogatepass")
+        entry = (-xxhash.xxh3_64_intdigest(named), row)
+        heap = self._samples.setdefault((step, category), [])
+        if len(heap) < self._kept:
+            heapq.heappush(heap, entry)
+        else:
+            heapq.heappushpop(heap, entry)
 
     def samples(self) -> Iterator[Drop]:
-        for key in sorted(self._samples):
-            yield from self._samples[key]
+        for step, category in sorted(self._samples):
+            for _, row in sorted(self._samples[step, category], key=lambda entry: (-entry[0], entry[1])):
+                yield Drop(row[0], step, row[1], row[2])
+
+    def merge(self, saved: Mapping[str, Any]) -> None:
+        """Add a funnel that `saved` wrote."""
+        for facts in saved["steps"]:
+            step = self.step(facts["step"])
+            for name in ("num_in", "num_out", "num_dropped", "characters_in", "characters_out"):
+                setattr(step, name, getattr(step, name) + facts[name])
+            for category, count in facts["dropped"].items():
+                step.count_drop(category, count)
+            for change, count in facts["notes"].items():
+                step.notes[change] = step.notes.get(change, 0) + count
+        for name, category, rows in saved.get("samples", ()):
+            for row in rows:
+                self._sample(name, category, row)
+
+    def saved(self) -> dict[str, Any]:
+        """JSON with everything that `merge` needs."""
+        samples = [[step, category, [row for _, row in sorted(heap, reverse=True)]]
+                   for (step, category), heap in sorted(self._samples.items())]  # fmt: skip
+        return {**self.as_dict(), "samples": samples}
 
     def as_dict(self) -> dict[str, Any]:
         """JSON: {"steps": [{"step", "num_in", "num_out", "num_dropped", ..., "dropped": {reason: count}}]}."""
@@ -106,6 +135,18 @@ class Funnel:
                 rest = sum(count for _, count in reasons[ROWS:])
                 rows.append((name, f"{len(reasons) - ROWS} further reasons", 0, 0, rest))
         return rows
+
+
+def unbalanced(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for every step that lost or invented documents: in = out + dropped, and in = out of the step before."""
+    problems, before = [], None
+    for step in steps:
+        if step["num_in"] != step["num_out"] + step["num_dropped"]:
+            problems.append(f"{step['step']}: {step['num_in']} in, {step['num_out']} out, {step['num_dropped']} dropped")
+        if before is not None and step["num_in"] != before:
+            problems.append(f"{step['step']}: {step['num_in']} in, but {before} came out of the step before it")
+        before = step["num_out"]
+    return problems
 
 
 def drop_of(document: Document, step: str, reason: str) -> Drop:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
+from ownlm.config import Settings
+from ownlm.data.flow.step import Note, drop
 from ownlm.data.funnel import Funnel, drop_of
-from ownlm.records import Document
+from ownlm.records import Document, Drop
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,37 @@ class Rules:
     """Share of U+FFFD: the charset was not found."""
 
 
+_Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class BasicQuality(Settings):
+    """Drop what is no text at all: dumps, minified code, one line over and over. The fields are those of Rules."""
+
+    min_bytes: Annotated[int, Field(ge=0)] = 50
+    """UTF-8 bytes of what is not white space; fewer are too short."""
+    min_letter_share: _Share = 0.25
+    """Letters, digits and marks among non-space characters; Gopher (Rae et al. 2021, section A1.1) asks for words with
+    a letter in 80 %, which source code and tables do not reach."""
+    max_same_line_share: _Share = 0.3
+    """Share of the lines that are one and the same line (Gopher, table A1: 0.30); counts with the next one only."""
+    max_same_line_characters: _Share = 0.2
+    """Share of the characters in those lines (Gopher, table A1: 0.20); both must be passed."""
+    max_blob_share: _Share = 0.5
+    """Share of the characters in unbroken ASCII tokens of 200 characters or more: base64, minified code."""
+    max_replaced_share: _Share = 0.02
+    """Share of U+FFFD: the charset was not found."""
+
+    def __call__(self, documents: Iterator[Document]) -> Iterator[Document | Drop | Note]:
+        rules = Rules(**{field.name: getattr(self, field.name) for field in fields(Rules)})
+        for document in documents:
+            try:
+                reason = reason_to_drop(document.text, rules)
+            except UnicodeEncodeError:  # lone surrogates; `clean` replaces them
+                reason = reason_to_drop(_SURROGATES.sub("\ufffd", document.text), rules)
+            yield drop(document, reason) if reason else document
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _BLOB = re.compile(r"[!-~]{200,}")
 _PUNCTUATION = bytes(code for code in range(33, 127) if not chr(code).isalnum())
 _SAMPLE = 1 << 18  # characters that the rules look at: a longer document is judged by head, middle and tail

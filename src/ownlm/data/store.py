@@ -16,7 +16,7 @@ from ownlm.records import Document
 from ownlm.runtime.files import open_atomic
 
 LEVEL = 3  # zstd level: 4-5x smaller text at hundreds of MB/s
-_CHECKSUM = zstandard.ZstdCompressionParameters.from_level(LEVEL, write_checksum=True)
+CHECKSUMMED = zstandard.ZstdCompressionParameters.from_level(LEVEL, write_checksum=True)
 
 
 def to_json(document: Document) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def write_rows(path: Path | str, rows: Iterable[dict[str, Any]]) -> int:
     """Write JSON objects as `.jsonl.zst`; returns their number. The same rows give the same bytes."""
     count = 0
     with open_atomic(path) as file:
-        compressor = zstandard.ZstdCompressor(compression_params=_CHECKSUM)
+        compressor = zstandard.ZstdCompressor(compression_params=CHECKSUMMED)
         with compressor.stream_writer(file, closefd=False) as writer:
             for row in rows:
                 line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -186,11 +186,12 @@ def environment() -> dict[str, Any]:
 
 
 @contextmanager
-def exclusive(root: Path) -> Iterator[None]:
-    """Only one build at a time in a folder; the lock goes with the process, also when it is killed."""
+def exclusive(root: Path, name: str = ".lock") -> Iterator[None]:
+    """Only one build at a time in a folder; the lock goes with the process, also when it is killed. With a `name`, only
+    one build of that name."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = open(root / ".lock", "w")  # noqa: SIM115 - held below
+        file = open(root / name, "w")  # noqa: SIM115 - held below
     except OSError as error:
         raise files.machine_error(error, f"opening {root}") from error
     with file:

@@ -55,9 +55,7 @@ class CorpusStep(Protocol):
 
     def decide(self, sketches: Sequence[Arrays]) -> Sequence[Arrays]: ...
 
-    def apply(
-        self, documents: Iterator[Document], decision: Arrays
-    ) -> Iterator[Document | Drop | Note]: ...
+    def apply(self, documents: Iterator[Document], decision: Arrays) -> Iterator[Document | Drop | Note]: ...
 
 
 def drop(document: Document, reason: str) -> Drop:

@@ -1,0 +1,236 @@
+"""A pipeline from its input to a folder of documents: stages of tasks, resumable at any moment.
+
+WORK/plan.json                     the tasks of stage 0
+WORK/stage-0/00012.json            written last: task 12 is done, with its counts
+WORK/stage-0/00012.jsonl.zst       its documents
+WORK/stage-1/00012.decision...     what a corpus step decided for them
+WORK/assembled                     everything is in its place; WORK can go
+
+OUT/documents/00000.jsonl.zst ...  the documents, in the order of the input
+OUT/funnel.json                    counts per step and reason
+OUT/dropped.jsonl.zst              a sample of what was dropped (all of it with keep_dropped)
+OUT/quarantine.jsonl.zst           everything that could not be read, or that killed a worker
+OUT/parts.json                     which input each document file was made from
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from ownlm.data import store
+from ownlm.data.flow.recipe import Pipeline
+from ownlm.data.flow.step import Arrays, CorpusStep
+from ownlm.data.flow.task import StagePlan, Task, result, stages, write_arrays
+from ownlm.data.flow.workers import Workers
+from ownlm.data.funnel import Funnel, unbalanced
+from ownlm.data.sources.part import split
+from ownlm.data.sources.source import Source
+from ownlm.errors import DataError
+from ownlm.records import Document
+from ownlm.runtime.files import fsync_dir, read_json, write_atomic, write_json
+from ownlm.runtime.progress import Progress
+
+WORK = "work"
+
+
+def execute(pipeline: Pipeline, out: Path, workers: Workers) -> dict[str, Any]:
+    """Fill `out`; returns {"num_documents", "num_bytes", "funnel", "licences", "collections"}.
+
+    The same pipeline over the same input gives the same bytes for any workers; a killed run goes on.
+    Raises DataError when nothing is there to read, nothing is left at the end, or a step is broken.
+    """
+    work = out / WORK
+    if not (work / "assembled").is_file() and not (out / "funnel.json").is_file():
+        tasks = _first_tasks(pipeline, work)
+        plans = stages(pipeline)
+        for number, plan in enumerate(plans):
+            if number:
+                tasks = _next_tasks(tasks, plans[number - 1], work / f"stage-{number}")
+            _run(pipeline, tasks, workers, _label(number, plan, len(plans)))
+        _assemble(pipeline, tasks, len(plans), out)
+        write_atomic(work / "assembled", "")
+    shutil.rmtree(work, ignore_errors=True)
+    facts: dict[str, Any] = read_json(out / "funnel.json")
+    return facts
+
+
+def _label(number: int, plan: StagePlan, count: int) -> str:
+    first = "read" if number == 0 else plan.steps[0].name
+    return f"{first} ({number + 1}/{count})" if count > 1 else "pipeline"
+
+
+def _first_tasks(pipeline: Pipeline, work: Path) -> list[Task]:
+    """The parts of the input, cut once and then kept, since cutting may need a scan."""
+    listing = work / "plan.json"
+    if not listing.is_file():
+        parts: list[dict[str, Any]] = []
+        size = int(pipeline.recipe.part_megabytes * (1 << 20))
+        for source in pipeline.recipe.read:
+            parts += [asdict(part) for part in split(placed(source, pipeline.folder), size)]
+        if not parts:
+            raise DataError(
+                "There is nothing to read.", "`read` is empty", "name files with `read:` or --data"
+            )
+        write_json(listing, parts)
+    folder = work / "stage-0"
+    return [
+        Task(0, number, str(folder), part, None, int(part["num_bytes"]))
+        for number, part in enumerate(read_json(listing))
+    ]
+
+
+def placed(source: Source, folder: Path) -> Source:
+    """The source with relative paths starting where the pipeline file lies."""
+    paths = tuple(path if "://" in path else str(folder / path) for path in source.paths)
+    return source.model_copy(update={"path": paths})
+
+
+def _run(pipeline: Pipeline, tasks: Sequence[Task], workers: Workers, label: str) -> None:
+    missing = [task for task in tasks if not task.done()]
+    total = sum(task.num_bytes for task in tasks)
+    done = total - sum(task.num_bytes for task in missing)
+    if not missing:
+        return
+    Path(missing[0].folder).mkdir(parents=True, exist_ok=True)
+    with Progress(label, total=total, unit="bytes", start=done) as progress:
+        for count, task in enumerate(workers.run(pipeline, missing), 1):
+            progress.update(task.num_bytes, tasks=f"{len(tasks) - len(missing) + count}/{len(tasks)}")
+
+
+class _Sketches(Sequence[Arrays]):
+    """Loaded when indexed, not kept."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Arrays: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Arrays]: ...
+    def __getitem__(self, index: int | slice) -> Arrays | Sequence[Arrays]:
+        if isinstance(index, slice):
+            return _Sketches(self._tasks[index])
+        arrays: dict[str, np.ndarray] = load_file(self._tasks[index].file(".sketch.safetensors"))
+        return arrays
+
+
+def _next_tasks(before: Sequence[Task], plan: StagePlan, folder: Path) -> list[Task]:
+    """Decide (once), then one task per file of the stage before."""
+    tasks = [Task(task.stage + 1, task.number, str(folder), None, str(task.file(".jsonl.zst")),
+                  result(task)["num_bytes"]) for task in before]  # fmt: skip
+    marker = folder / "decided"
+    if not marker.is_file():
+        assert plan.sketches is not None and isinstance(plan.sketches.step, CorpusStep), (
+            "stages are cut at corpus steps"
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        decisions = plan.sketches.step.decide(_Sketches(before))
+        if len(decisions) != len(tasks):
+            raise DataError(
+                "A corpus step decided for another number of parts.",
+                f"{plan.sketches.name}: {len(decisions)} for {len(tasks)}",
+                "this is a bug of the step",
+            )
+        for task, decision in zip(tasks, decisions, strict=True):
+            write_arrays(task.file(".decision.safetensors"), decision)
+        write_atomic(marker, "")
+    return tasks
+
+
+def _assemble(pipeline: Pipeline, tasks: Sequence[Task], num_stages: int, out: Path) -> None:
+    """The files of the last stage under their final names, and the counts of all stages in one funnel."""
+    funnel = Funnel(pipeline.recipe.seed)
+    quarantine: list[list[str]] = []
+    dropped: list[list[str]] = []
+    for stage in range(num_stages):
+        for task in tasks:
+            facts = result(Task(stage, task.number, str(out / WORK / f"stage-{stage}")))
+            funnel.merge(facts["funnel"])
+            quarantine += facts["quarantine"]
+            dropped += facts["dropped"]
+    problems = unbalanced(funnel.as_dict()["steps"])
+    if problems:
+        raise DataError(
+            "The counts of the pipeline do not add up.",
+            "\n".join(problems),
+            "this is a bug: please report it",
+        )
+    parts = _place(tasks, read_json(out / WORK / "plan.json"), out)
+    if not parts:
+        raise DataError(
+            "No document is left.",
+            _why(funnel),
+            "look at the largest reasons above; relax or remove that step",
+        )
+    store.write_rows(out / "quarantine.jsonl.zst", _named(quarantine))
+    if pipeline.recipe.keep_dropped:
+        store.write_rows(out / "dropped.jsonl.zst", _named(dropped))
+    else:
+        store.write_rows(out / "dropped.jsonl.zst", (asdict(drop) for drop in funnel.samples()))
+    write_json(out / "parts.json", parts)
+    totals = _totals(read_output(out))
+    write_json(
+        out / "funnel.json", {**totals, "num_quarantined": len(quarantine), "funnel": funnel.as_dict()}
+    )
+
+
+def _named(rows: Iterable[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    return ({"step": row[0], "source": row[1], "reason": row[2], "sample": row[3]} for row in rows)
+
+
+def _place(tasks: Sequence[Task], inputs: Sequence[Mapping[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """Link (not copy) the non-empty files; a file that is there already was linked before a kill."""
+    folder = out / "documents"
+    folder.mkdir(exist_ok=True)
+    parts: list[dict[str, Any]] = []
+    for task, part in zip(tasks, inputs, strict=True):
+        facts = result(task)
+        if not facts["num_documents"]:
+            continue
+        name = f"{len(parts):05d}.jsonl.zst"
+        (folder / name).unlink(missing_ok=True)
+        os.link(task.file(".jsonl.zst"), folder / name)
+        parts.append({"file": name, "num_documents": facts["num_documents"], "num_bytes": facts["num_bytes"],
+                      "sha256": facts["sha256"], "paths": part["paths"], "start": part["start"], "end": part["end"]})  # fmt: skip
+    fsync_dir(folder)
+    return parts
+
+
+def _totals(documents: Iterable[Document]) -> dict[str, Any]:
+    licences: dict[str, int] = {}
+    collections: dict[str, dict[str, int]] = {}
+    count = size = 0
+    for document in documents:
+        count += 1
+        num_bytes = len(document.text.encode("utf-8", "surrogatepass"))
+        size += num_bytes
+        licences[document.licence] = licences.get(document.licence, 0) + 1
+        entry = collections.setdefault(
+            str(document.meta.get("collection", "")), {"num_documents": 0, "num_bytes": 0}
+        )
+        entry["num_documents"] += 1
+        entry["num_bytes"] += num_bytes
+    return {"num_documents": count, "num_bytes": size, "licences": dict(sorted(licences.items())),
+            "collections": dict(sorted(collections.items()))}  # fmt: skip
+
+
+def _why(funnel: Funnel) -> str:
+    rows = [f"{step}: {reason}: {dropped}" for step, reason, _, _, dropped in funnel.table() if reason]
+    return "\n".join(rows) or "nothing was read"
+
+
+def read_output(out: Path) -> Iterator[Document]:
+    """The documents of a finished folder, in order."""
+    for path in sorted((out / "documents").glob("*.jsonl.zst")):
+        yield from store.read_documents(path)

@@ -1,0 +1,208 @@
+"""A task in a child process with limits: what kills the child is quarantined, the rest of the task goes on.
+
+The child is forked, so that a new one costs milliseconds; it goes on behind the last unit that was closed (journal.py).
+A unit that crashes the child, or takes more processor time than allowed, is tried once more and then given up; a unit
+that makes a step raise is given up at once. Memory is limited by the kernel (RLIMIT_DATA), so too large a wish becomes
+a MemoryError in the child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from ownlm.data.flow.chain import BrokenStep
+from ownlm.data.flow.recipe import Pipeline
+from ownlm.data.flow.task import GivenUp, Task, UnitFailed, perform
+from ownlm.errors import DataError, OwnlmError
+
+MOST_ATTEMPTS = 2
+MOST_IN_A_ROW = 20  # units on which a step raises, one after the other: then the step is broken, not the data
+WALL_PER_CPU = 6.0  # a child that sleeps is given up after this many times its processor time
+_POLL_SECONDS = 0.02
+_FAILED, _BROKEN, _REFUSED = 64, 65, 66  # exit codes of the child
+
+
+def run_guarded(task: Task, pipeline: Pipeline) -> None:
+    """Raises DataError when a step is broken, and whatever OwnlmError the child ran into."""
+    given_up = GivenUp()
+    failures: list[int] = []
+    while not task.done():
+        beat = mmap.mmap(-1, 1 << 16)
+        _write(beat, -1)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            die_with(parent)
+            _child(task, pipeline, given_up, beat)
+        status, reason = _watch(pid, beat, pipeline)
+        unit, message = _read(beat)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+            return
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (_BROKEN, _REFUSED):
+            raise DataError(*json.loads(message))
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _FAILED:
+            failures.append(unit)
+            note_failure(given_up, failures, unit, message)
+            continue
+        if not reason:
+            how = (
+                f"signal {os.WTERMSIG(status)}"
+                if os.WIFSIGNALED(status)
+                else f"exit {os.WEXITSTATUS(status)}"
+            )
+            reason = f"killed the worker: {how}"
+        if unit < 0:
+            raise DataError(
+                "A worker died outside any document.",
+                f"{task.prefix}: {reason}",
+                "run the same command again; if it repeats, give it more memory",
+            )
+        if unit in given_up.reasons:
+            raise DataError(
+                "A worker died on a document that it was to leave out.",
+                f"{task.prefix}: {reason}",
+                "a step fails on it",
+            )
+        given_up.attempts[unit] = given_up.attempts.get(unit, 0) + 1
+        if given_up.attempts[unit] >= MOST_ATTEMPTS:
+            given_up.reasons[unit] = reason
+
+
+def run_inline(task: Task, pipeline: Pipeline) -> None:
+    """The same without a child: no limits of time and memory. For tests and small trusted inputs."""
+    given_up = GivenUp()
+    failures: list[int] = []
+    while not task.done():
+        try:
+            perform(task, pipeline, given_up.reasons, lambda number: None)
+        except UnitFailed as error:
+            failures.append(error.number)
+            note_failure(given_up, failures, error.number, str(error))
+        except BrokenStep as error:
+            raise DataError(
+                "A step breaks its contract.", str(error), 'see docs/data.md, "a step of your own"'
+            ) from error
+
+
+def note_failure(given_up: GivenUp, failures: list[int], unit: int, message: str) -> None:
+    last = failures[-MOST_IN_A_ROW:]
+    if len(last) == MOST_IN_A_ROW and last == list(range(last[0], last[0] + MOST_IN_A_ROW)):
+        raise DataError(
+            f"A step failed on {MOST_IN_A_ROW} documents in a row.",
+            message,
+            "the step is broken, or its options are",
+        )
+    if unit in given_up.reasons:
+        raise DataError(
+            "A step failed outside its documents.", message, "the step is broken, or its options are"
+        )
+    given_up.reasons[unit] = message
+
+
+def _child(task: Task, pipeline: Pipeline, given_up: GivenUp, beat: mmap.mmap) -> None:
+    """Never returns. What must be said goes through `beat`, since the child's stdout is the supervisor's."""
+    code = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        _limit_memory(pipeline.recipe.megabytes_per_worker)
+        if not _from_network(task):
+            sys.addaudithook(_no_network)
+        perform(task, pipeline, given_up.reasons, lambda number: _write(beat, number))
+        code = 0
+    except UnitFailed as error:
+        _write(beat, error.number, str(error))
+        code = _FAILED
+    except BrokenStep as error:
+        _write(
+            beat,
+            -1,
+            json.dumps(["A step breaks its contract.", str(error), 'see docs/data.md, "a step of your own"']),
+        )
+        code = _BROKEN
+    except OwnlmError as error:
+        _write(beat, -1, json.dumps([error.what, error.values[:1500], error.fix]))
+        code = _REFUSED
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def die_with(parent: int) -> None:
+    """This process is killed when its parent is, so that it cannot write beside the run that comes after (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it died before the call
+        os._exit(1)
+
+
+def _watch(pid: int, beat: mmap.mmap, pipeline: Pipeline) -> tuple[int, str]:
+    """Wait for the child; kill it when a unit takes too long. Returns its status and the reason of a kill."""
+    allowed = pipeline.recipe.seconds_per_document
+    unit, cpu, wall = -1, 0.0, time.monotonic()
+    wait = 0.001
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status, ""
+        now, used = _read(beat)[0], _cpu_seconds(pid)
+        if now != unit:
+            unit, cpu, wall = now, used, time.monotonic()
+        elif unit >= 0 and (used - cpu > allowed or time.monotonic() - wall > WALL_PER_CPU * allowed):
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            return status, f"took too long: more than {allowed:g} s"
+        time.sleep(wait)
+        wait = min(_POLL_SECONDS, wait * 2)
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:  # gone, or a system without /proc: then the wall clock decides alone
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _limit_memory(megabytes: int) -> None:
+    """On top of what the process has now: private writable memory (RLIMIT_DATA; mapped files do not count)."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return
+    now = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
+    limit = now + (megabytes << 20)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def _from_network(task: Task) -> bool:
+    return any(str(path).startswith(("http://", "https://")) for path in (task.part or {}).get("paths", ()))
+
+
+def _no_network(event: str, arguments: object) -> None:
+    if event in ("socket.connect", "socket.sendto", "socket.bind"):
+        raise PermissionError("a worker that reads files opens no connections")
+
+
+def _write(beat: mmap.mmap, unit: int, message: str = "") -> None:
+    data = message.encode("utf-8", "replace")[: len(beat) - 12].decode("utf-8", "ignore").encode("utf-8")
+    beat[8 : 12 + len(data)] = struct.pack("<I", len(data)) + data
+    beat[:8] = struct.pack("<q", unit)
+
+
+def _read(beat: mmap.mmap) -> tuple[int, str]:
+    unit, size = struct.unpack("<qI", beat[:12])
+    return unit, beat[12 : 12 + size].decode("utf-8", "replace")

@@ -1,0 +1,153 @@
+"""What a task has done so far, on disk after every unit, so that a killed worker loses one unit and no more.
+
+    NAME.jsonl    the documents that came through, one per line
+    NAME.events   one JSON line per event; [unit] closes a unit together with the size of NAME.jsonl at that moment
+
+A unit is what the reader opens at once: a file, a record, a row. Reopening cuts both files back to the last closed
+unit and replays the events into the funnel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ownlm.data import store
+from ownlm.data.flow.chain import Dropped, Noted, Passed
+from ownlm.data.funnel import Funnel
+from ownlm.records import Document, Drop
+
+READ = "read"
+
+
+class Journal:
+    """Appends; `close_unit` makes what was appended count. `names` are the steps of the stage in order."""
+
+    def __init__(self, prefix: Path, names: list[str], seed: int, keep_dropped: bool, reads: bool) -> None:
+        """reads: the units come from the reader; else they are documents of an earlier stage."""
+        self.documents_path = prefix.with_name(prefix.name + ".jsonl")
+        self._events_path = prefix.with_name(prefix.name + ".events")
+        self._names = names
+        self._keep_dropped = keep_dropped
+        self._reads = reads
+        self._seed = seed
+        self.funnel = Funnel(seed)
+        self.quarantine: list[
+            list[str]
+        ] = []  # every drop of the reader and of the guard: step, source, reason, sample
+        self.dropped: list[list[str]] = []  # step, source, reason, sample; only when all are kept
+        self.num_documents = 0
+        self.num_units = 0  # units closed so far
+        self._lines: list[bytes] = []
+        self._rows: list[Any] = []
+        self._offset = self._replay()
+        self._documents = open(self.documents_path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
+        self._events = open(self._events_path, "ab", buffering=0)  # noqa: SIM115
+
+    def read(self, document: Document) -> None:
+        """A document enters the stage."""
+        if self._reads:
+            self._add(["r", len(document.text)])
+
+    def unread(self, drop: Drop, characters: int = 0) -> None:
+        """The reader, or the guard, gave a drop instead; it counts where the document would have been taken next."""
+        self._add(["q", drop.source, drop.reason, drop.sample, characters])
+
+    def event(self, event: Passed | Dropped | Noted) -> None:
+        if isinstance(event, Passed):
+            line = json.dumps(
+                store.to_json(event.document), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            )
+            self._lines.append(line.encode("utf-8") + b"\n")
+            self._add(["p", *event.trace])
+        elif isinstance(event, Dropped):
+            drop = event.drop
+            self._add(["d", drop.step, drop.source, drop.reason, drop.sample, *event.trace])
+        else:
+            self._add(["n", event.step, event.note.change, event.note.count])
+
+    def close_unit(self) -> None:
+        data = b"".join(self._lines)
+        self._offset += len(data)
+        self.num_units += 1
+        self._rows.append([self.num_units, self._offset])
+        if data:
+            _write(self._documents.fileno(), data)
+        text = "".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) + "\n" for row in self._rows)
+        _write(self._events.fileno(), text.encode("ascii"))
+        self._lines, self._rows = [], []
+
+    def close(self) -> None:
+        self._documents.close()
+        self._events.close()
+
+    def remove(self) -> None:
+        self.documents_path.unlink(missing_ok=True)
+        self._events_path.unlink(missing_ok=True)
+
+    def _add(self, row: list[Any]) -> None:
+        self._rows.append(row)
+        self._count(row)
+
+    def _count(self, row: list[Any]) -> None:
+        """One event into the funnel."""
+        kind, *facts = row
+        if kind == "r":
+            self.funnel.count_passed(READ, facts[0], facts[0])
+        elif kind == "q":
+            step = READ if self._reads else self._names[0]
+            self.funnel.dropped(Drop(facts[0], step, facts[1], facts[2]), facts[3])
+            self.quarantine.append([step, *facts[:3]])
+        elif kind == "n":
+            self.funnel.note(facts[0], facts[1], facts[2])
+        else:
+            trace = facts if kind == "p" else facts[4:]
+            for name, before, after in zip(self._names, trace, trace[1:], strict=False):
+                self.funnel.count_passed(name, before, after)
+            if kind == "p":
+                self.num_documents += 1
+            else:
+                self.funnel.dropped(Drop(facts[1], facts[0], facts[2], facts[3]), trace[-1])
+                if self._keep_dropped:
+                    self.dropped.append(facts[:4])
+
+    def _replay(self) -> int:
+        """Count what is closed, cut off what is not; returns the bytes of documents that remain."""
+        if not self._events_path.is_file() or not self.documents_path.is_file():
+            self.remove()
+            return 0
+        pending: list[list[Any]] = []
+        events_end = documents_end = position = 0
+        with open(self._events_path, "rb") as file:
+            for line in file:
+                position += len(line)
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    break  # cut short by the kill
+                if not isinstance(row[0], int):
+                    pending.append(row)
+                    continue
+                for event in pending:
+                    self._count(event)
+                pending = []
+                self.num_units, documents_end = row
+                events_end = position
+        if (
+            self.documents_path.stat().st_size < documents_end
+        ):  # not a kill but a power cut: nothing can be trusted
+            self.remove()
+            self.funnel, self.num_documents, self.num_units = Funnel(self._seed), 0, 0
+            self.quarantine, self.dropped = [], []
+            return 0
+        os.truncate(self._events_path, events_end)
+        os.truncate(self.documents_path, documents_end)
+        return documents_end
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

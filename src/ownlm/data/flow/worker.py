@@ -1,0 +1,44 @@
+"""`python -m ownlm.data.flow.worker`: a supervisor that runs one task after the other, each in a guarded child.
+
+Lines of JSON. In: first the pipeline, then tasks. Out: {"done": number} or {"error": [what, values, fix]} per task.
+It ends when its input ends, so a killed parent leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from ownlm.data.flow import recipe
+from ownlm.data.flow.guard import die_with, run_guarded
+from ownlm.data.flow.task import Task
+from ownlm.errors import OwnlmError
+
+
+def main() -> None:
+    die_with(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends the tasks
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints must not be mistaken for an answer
+    pipeline = recipe.from_dict(json.loads(sys.stdin.readline()))
+    gc.freeze()  # the children share what is loaded by now
+    for line in sys.stdin:
+        answers.write(json.dumps(_answer(line, pipeline)) + "\n")
+        answers.flush()
+
+
+def _answer(line: str, pipeline: recipe.Pipeline) -> dict[str, Any]:
+    task = Task(**json.loads(line))
+    try:
+        run_guarded(task, pipeline)
+    except OwnlmError as error:
+        return {"error": [error.what, error.values, error.fix]}
+    return {"done": task.number}
+
+
+if __name__ == "__main__":
+    main()
