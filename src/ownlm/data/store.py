@@ -18,6 +18,8 @@ from ownlm.runtime.files import open_atomic
 LEVEL = 3  # zstd level: 4-5x smaller text at hundreds of MB/s
 CHECKSUMMED = zstandard.ZstdCompressionParameters.from_level(LEVEL, write_checksum=True)
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def to_json(document: Document) -> dict[str, Any]:
     row: dict[str, Any] = {"id": document.id, "source": document.source, "licence": document.licence}
@@ -27,6 +29,11 @@ def to_json(document: Document) -> dict[str, Any]:
     return row
 
 
+def to_line(document: Document) -> bytes:
+    """The document as one line of JSON."""
+    return _ENCODE(to_json(document)).encode("utf-8") + b"\n"
+
+
 def write_rows(path: Path | str, rows: Iterable[dict[str, Any]]) -> int:
     """Write JSON objects as `.jsonl.zst`; returns their number. The same rows give the same bytes."""
     count = 0
@@ -34,8 +41,7 @@ def write_rows(path: Path | str, rows: Iterable[dict[str, Any]]) -> int:
         compressor = zstandard.ZstdCompressor(compression_params=CHECKSUMMED)
         with compressor.stream_writer(file, closefd=False) as writer:
             for row in rows:
-                line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                writer.write(line.encode("utf-8") + b"\n")
+                writer.write(_ENCODE(row).encode("utf-8") + b"\n")
                 count += 1
     return count
 

@@ -26,6 +26,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ownlm.data import store
+from ownlm.data.flow.content import Content
 from ownlm.data.flow.recipe import Pipeline
 from ownlm.data.flow.step import Arrays, CorpusStep
 from ownlm.data.flow.task import StagePlan, Task, result, stages, write_arrays
@@ -42,7 +43,7 @@ WORK = "work"
 
 
 def execute(pipeline: Pipeline, out: Path, workers: Workers) -> dict[str, Any]:
-    """Fill `out`; returns {"num_documents", "num_bytes", "funnel", "licences", "collections"}.
+    """Fill `out`; returns what funnel.json holds (content.py, funnel.py).
 
     The same pipeline over the same input gives the same bytes for any workers; a killed run goes on.
     Raises DataError when nothing is there to read, nothing is left at the end, or a step is broken.
@@ -150,15 +151,17 @@ def _next_tasks(before: Sequence[Task], plan: StagePlan, folder: Path) -> list[T
 
 def _assemble(pipeline: Pipeline, tasks: Sequence[Task], num_stages: int, out: Path) -> None:
     """The files of the last stage under their final names, and the counts of all stages in one funnel."""
-    funnel = Funnel(pipeline.recipe.seed)
-    quarantine: list[list[str]] = []
-    dropped: list[list[str]] = []
-    for stage in range(num_stages):
-        for task in tasks:
-            facts = result(Task(stage, task.number, str(out / WORK / f"stage-{stage}")))
-            funnel.merge(facts["funnel"])
-            quarantine += facts["quarantine"]
-            dropped += facts["dropped"]
+    funnel, content = Funnel(pipeline.recipe.seed), Content()
+    done = [
+        Task(stage, task.number, str(out / WORK / f"stage-{stage}"))
+        for stage in range(num_stages)
+        for task in tasks
+    ]
+    for task in done:
+        facts = result(task)
+        funnel.merge(facts["funnel"])
+        if facts["content"] is not None:
+            content.merge(facts["content"])
     problems = unbalanced(funnel.as_dict()["steps"])
     if problems:
         raise DataError(
@@ -173,20 +176,23 @@ def _assemble(pipeline: Pipeline, tasks: Sequence[Task], num_stages: int, out: P
             _why(funnel),
             "look at the largest reasons above; relax or remove that step",
         )
-    store.write_rows(out / "quarantine.jsonl.zst", _named(quarantine))
+    num_quarantined = store.write_rows(out / "quarantine.jsonl.zst", _rows(done, "quarantine"))
     if pipeline.recipe.keep_dropped:
-        store.write_rows(out / "dropped.jsonl.zst", _named(dropped))
+        store.write_rows(out / "dropped.jsonl.zst", _rows(done, "dropped"))
     else:
         store.write_rows(out / "dropped.jsonl.zst", (asdict(drop) for drop in funnel.samples()))
     write_json(out / "parts.json", parts)
-    totals = _totals(read_output(out))
     write_json(
-        out / "funnel.json", {**totals, "num_quarantined": len(quarantine), "funnel": funnel.as_dict()}
+        out / "funnel.json",
+        {**content.saved(), "num_quarantined": num_quarantined, "funnel": funnel.as_dict()},
     )
 
 
-def _named(rows: Iterable[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    return ({"step": row[0], "source": row[1], "reason": row[2], "sample": row[3]} for row in rows)
+def _rows(tasks: Iterable[Task], kind: str) -> Iterator[dict[str, Any]]:
+    """The rows of all tasks, one task in memory at a time."""
+    for task in tasks:
+        for step, source, reason, sample in result(task)[kind]:
+            yield {"step": step, "source": source, "reason": reason, "sample": sample}
 
 
 def _place(tasks: Sequence[Task], inputs: Sequence[Mapping[str, Any]], out: Path) -> list[dict[str, Any]]:
@@ -205,24 +211,6 @@ def _place(tasks: Sequence[Task], inputs: Sequence[Mapping[str, Any]], out: Path
                       "sha256": facts["sha256"], "paths": part["paths"], "start": part["start"], "end": part["end"]})  # fmt: skip
     fsync_dir(folder)
     return parts
-
-
-def _totals(documents: Iterable[Document]) -> dict[str, Any]:
-    licences: dict[str, int] = {}
-    collections: dict[str, dict[str, int]] = {}
-    count = size = 0
-    for document in documents:
-        count += 1
-        num_bytes = len(document.text.encode("utf-8", "surrogatepass"))
-        size += num_bytes
-        licences[document.licence] = licences.get(document.licence, 0) + 1
-        entry = collections.setdefault(
-            str(document.meta.get("collection", "")), {"num_documents": 0, "num_bytes": 0}
-        )
-        entry["num_documents"] += 1
-        entry["num_bytes"] += num_bytes
-    return {"num_documents": count, "num_bytes": size, "licences": dict(sorted(licences.items())),
-            "collections": dict(sorted(collections.items()))}  # fmt: skip
 
 
 def _why(funnel: Funnel) -> str:

@@ -20,6 +20,7 @@ from ownlm.data.funnel import Funnel
 from ownlm.records import Document, Drop
 
 READ = "read"
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
@@ -57,10 +58,7 @@ class Journal:
 
     def event(self, event: Passed | Dropped | Noted) -> None:
         if isinstance(event, Passed):
-            line = json.dumps(
-                store.to_json(event.document), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-            )
-            self._lines.append(line.encode("utf-8") + b"\n")
+            self._lines.append(store.to_line(event.document))
             self._add(["p", *event.trace])
         elif isinstance(event, Dropped):
             drop = event.drop
@@ -75,7 +73,7 @@ class Journal:
         self._rows.append([self.num_units, self._offset])
         if data:
             _write(self._documents.fileno(), data)
-        text = "".join(json.dumps(row, ensure_ascii=True, separators=(",", ":")) + "\n" for row in self._rows)
+        text = "".join(_ENCODE(row) + "\n" for row in self._rows)
         _write(self._events.fileno(), text.encode("ascii"))
         self._lines, self._rows = [], []
 

@@ -6,17 +6,15 @@ and the settings that made it.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ownlm.data import store
-from ownlm.data.flow.execute import read_output
 from ownlm.records import Document
 from ownlm.runtime import artifact
 from ownlm.runtime.files import read_json
@@ -27,35 +25,12 @@ QUARANTINED = 40  # rows shown
 _MOST_GROUPS = 12  # bars of one chart; the others are summed up in one
 
 
-@dataclass(slots=True)
-class Content:
-    """What the kept documents consist of."""
-
-    lengths: Counter[int] = field(default_factory=Counter)  # power of two of the characters -> documents
-    languages: Counter[str] = field(default_factory=Counter)
-    hosts: Counter[str] = field(default_factory=Counter)
-    scores: Counter[int] = field(default_factory=Counter)  # tenth of quality_score -> documents
-    samples: list[Document] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, documents: Iterable[Document]) -> Content:
-        found = cls()
-        for number, document in enumerate(documents):
-            found.lengths[max(0, int(math.log2(len(document.text) or 1)))] += 1
-            language = document.meta.get("language")
-            if isinstance(language, str):
-                found.languages[language] += 1
-            url = document.meta.get("url")
-            if isinstance(url, str) and "://" in url:
-                found.hosts[url.split("/", 3)[2][:80]] += 1
-            score = document.meta.get("quality_score")
-            if isinstance(score, (int, float)):
-                found.scores[min(9, max(0, int(score * 10)))] += 1
-            if (
-                number & (number - 1) == 0 and len(found.samples) < 12
-            ):  # documents 0, 1, 2, 4, 8 ...: spread, no luck
-                found.samples.append(document)
-        return found
+def kept_samples(folder: Path, count: int = 12) -> list[Document]:
+    """The first documents of files spread evenly over the folder."""
+    paths = sorted((folder / "documents").glob("*.jsonl.zst"))
+    chosen = paths[:: max(1, -(-len(paths) // count))]
+    each = -(-count // max(1, len(chosen)))
+    return [document for path in chosen for document in islice(store.read_documents(path), each)][:count]
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -68,7 +43,6 @@ def facts(folder: Path) -> dict[str, Any]:
         kept = samples.setdefault((row["step"], row["reason"].partition(":")[0]), [])
         if len(kept) < SAMPLES:
             kept.append(row)
-    content = Content.of(read_output(folder))
     quarantine = Counter(
         row["reason"].partition(":")[0] for row in store.read_rows(folder / "quarantine.jsonl.zst")
     )
@@ -78,8 +52,8 @@ def facts(folder: Path) -> dict[str, Any]:
     ]
     return {
         "manifest": manifest, "saved": saved, "steps": [_step(step, samples, steps) for step in steps],
-        "settings": (folder / "pipeline.yaml").read_text(encoding="utf-8"), "content": content,
-        "charts": _charts(saved, content), "quarantine": _bars(quarantine), "quarantined": shown,
+        "settings": (folder / "pipeline.yaml").read_text(encoding="utf-8"), "kept": kept_samples(folder),
+        "charts": _charts(saved), "quarantine": _bars(quarantine), "quarantined": shown,
         "parts": read_json(folder / "parts.json"),
     }  # fmt: skip
 
@@ -116,22 +90,25 @@ def _step(
     }  # fmt: skip
 
 
-def _charts(saved: Mapping[str, Any], content: Content) -> list[dict[str, Any]]:
+def _charts(saved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lengths = sorted((int(bits), count) for bits, count in saved["lengths"].items())
     charts = [
         {"title": "Collections, by bytes", "unit": "bytes",
-         "bars": _bars({name or "(none)": entry["num_bytes"] for name, entry in saved["collections"].items()})},
+         "bars": _bars({name or "(none)": count for name, count in saved["collection_bytes"].items()})},
         {"title": "Licences, by documents", "unit": "", "bars": _bars(saved["licences"])},
         {"title": "Length of the documents, in characters", "unit": "",
-         "bars": _in_order([(f"{amount(1 << power)} to {amount(1 << (power + 1))}", count)
-                            for power, count in sorted(content.lengths.items())])},
+         "bars": _in_order([(f"{amount(1 << bits >> 1)} to {amount(1 << bits)}", count) for bits, count in lengths])},
     ]  # fmt: skip
-    if content.languages:
-        charts.append({"title": "Languages, by documents", "unit": "", "bars": _bars(content.languages)})
-    if content.scores:
-        bars = [(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}", content.scores[tenth]) for tenth in range(10)]
+    if saved["languages"]:
+        charts.append({"title": "Languages, by documents", "unit": "", "bars": _bars(saved["languages"])})
+    if saved["scores"]:
+        bars = [
+            (f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}", saved["scores"].get(str(tenth), 0))
+            for tenth in range(10)
+        ]
         charts.append({"title": "Quality score", "unit": "", "bars": _in_order(bars)})
-    if content.hosts:
-        charts.append({"title": "Hosts, by documents", "unit": "", "bars": _bars(content.hosts)})
+    if saved["hosts"]:
+        charts.append({"title": "Hosts, by documents", "unit": "", "bars": _bars(saved["hosts"])})
     return charts
 
 

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save
 
 from ownlm.data import store
 from ownlm.data.flow.chain import BrokenStep, StepFailed, Transform, run
+from ownlm.data.flow.content import of as content_of
 from ownlm.data.flow.journal import Journal
 from ownlm.data.flow.recipe import Named, Pipeline
 from ownlm.data.flow.step import Arrays, CorpusStep, Note, Step
@@ -224,10 +225,11 @@ def _finish(task: Task, plan: StagePlan, journal: Journal) -> None:
         assert isinstance(plan.sketches.step, CorpusStep), "a stage ends at a corpus step"
         sketch = plan.sketches.step.sketch(store.read_documents(packed))
         write_arrays(task.file(".sketch.safetensors"), sketch)
+    content = content_of(store.read_documents(packed)).saved() if plan.sketches is None else None
     write_json(task.file(".json"), {
         "num_documents": journal.num_documents, "num_bytes": journal.documents_path.stat().st_size,
         "sha256": sha256_file(packed), "funnel": journal.funnel.saved(), "quarantine": journal.quarantine,
-        "dropped": journal.dropped,
+        "dropped": journal.dropped, "content": content,
     })  # fmt: skip
     journal.remove()
 
