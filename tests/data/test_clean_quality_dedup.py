@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ownlm.data import clean, dedup, quality
+from ownlm.data import clean, quality
+from ownlm.data.dedup.exact import exact
 from ownlm.data.funnel import Funnel
 from ownlm.data.rows import document_id
 from ownlm.data.stdlib import standard_library
@@ -120,6 +121,6 @@ def test_exact_duplicates_apart_from_white_space():
         document("one\u00a0two", "c"),
         document("onetwo", "d"),
     ]
-    assert [item.source for item in dedup.exact(documents, funnel)] == ["a", "d"]
+    assert [item.source for item in exact(documents, funnel)] == ["a", "d"]
     assert funnel.step("dedup").dropped == {"exact duplicate": 2}
     assert funnel.table() == [("dedup", "", 4, 2, 2), ("dedup", "exact duplicate", 0, 0, 2)]

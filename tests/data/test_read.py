@@ -51,7 +51,7 @@ def test_every_format_is_read_with_its_name_and_kind(tmp_path):
         "a.md": "markdown", "b.rst": "rst", "c.py": "code", "d.rs": "code", "README": "text", "deep/e.txt": "text",
         "f.html": "html", "g.md.gz": "markdown", "h.txt.zst": "text",
     }  # fmt: skip
-    assert documents["c.py"].meta["language"] == "python"
+    assert documents["c.py"].meta["programming_language"] == "python"
     assert documents["f.html"].text == "# T\n\nCafé text\n"
     assert documents["g.md.gz"].text == documents["h.txt.zst"].text == GOOD
 

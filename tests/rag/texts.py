@@ -105,7 +105,7 @@ def document(text, source, **meta):
 
 def small():
     return [
-        document(PYTHON, "src/wrapping/textwrap.py", format="code", language="python"),
+        document(PYTHON, "src/wrapping/textwrap.py", format="code", programming_language="python"),
         document(MARKDOWN, "docs/guide.md", format="markdown"),
         document(RST, "docs/title.rst", format="rst"),
         document(BOOK, "blue-lamp.txt", format="text"),
@@ -120,7 +120,7 @@ def library(names: tuple[str, ...] = ()) -> list[Document]:
     found = []
     for path in paths:
         text = repair(path.read_bytes().decode("utf-8", "replace"))[0]
-        found.append(document(text, path.relative_to(root).as_posix(), format="code", language="python"))
+        found.append(document(text, path.relative_to(root).as_posix(), format="code", programming_language="python"))
     return found
 
 

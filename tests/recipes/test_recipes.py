@@ -140,3 +140,18 @@ def test_sink_and_noise(corpus: Path, tmp_path: Path) -> None:
         assert all(0 <= row[share] <= 1 for share in ("recall", "sink", "answer", "noise"))
         assert row["answer"] + row["noise"] < 1
     assert (out / "sink_and_noise.png").stat().st_size > 5000
+
+
+def test_data_order(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--piece", "100", "--orders", "shuffled", "easy-first", "grouped", "--width", "32"]
+    found = run("data_order.py", *TINY, *arguments, corpus=corpus, out=out)
+    assert [(row["order"], row["seed"]) for row in found["rows"]] == [
+        (order, seed) for seed in (0, 1) for order in ("shuffled", "easy-first", "grouped")
+    ]
+    for row in found["rows"]:
+        assert 0.8 < row["epochs"] <= 1.0 and len(row["losses"]) == 6
+        assert row["curve"][-1][0] == 6 and row["curve"][-1][1] < row["curve"][0][1]
+    first = [row["losses"][0] for row in found["rows"] if row["seed"] == 0]
+    assert len(set(first)) == 3  # each order begins with other documents
+    assert (out / "data_order.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""`ownlm data run|preview|report|recipe|steps|diff`: from what was found to text one can account for."""
+"""`ownlm data run|preview|report|recipe|steps|diff|shards|crawl ...`: from what was found to text one can account for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ownlm.cli import crawl, data_models
 from ownlm.cli.output import err, notice, out, print_json
 from ownlm.errors import UsageError
 
 app = typer.Typer(
     help="Curate data: read, extract, filter, deduplicate, and account for it.", no_args_is_help=True
 )
+app.command()(crawl.crawl)
+app.command("train-quality")(data_models.train_quality)
+app.command("train-perplexity")(data_models.train_perplexity)
+app.command()(data_models.score)
+app.command()(data_models.language)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PipelineFile = Annotated[
     str,
@@ -288,3 +294,54 @@ def diff(old: Folder, new: Folder, as_json: Json = False) -> None:
             out.print(Text(f"  ... and {facts['num_' + kind] - len(facts[kind]):,} more", style="dim"))
     for line in facts["settings"]:
         err.print(Text(f"setting {line}"))
+
+
+@app.command()
+def shards(
+    folder: Folder,
+    target: Annotated[Path, typer.Option("--out", help="Folder to make; the same command again is skipped.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Tokenizer folder or file; default: learn one from the documents.")
+    ] = None,
+    vocab_size: Annotated[int, typer.Option(help="Tokens of a learned tokenizer.", min=512)] = 32768,
+    eos: Annotated[bool, typer.Option("--eos", help="Close every document with an end token too.")] = False,
+    heldout: Annotated[
+        float, typer.Option(help="Share of the documents for a shard of their own.", min=0.0, max=0.49)
+    ] = 0.0,
+    length: Annotated[
+        int | None, typer.Option(help="Tokens per packed row; default: no packing plan.", min=2)
+    ] = None,
+    mode: Annotated[str, typer.Option(help="How rows are packed: stream, best-fit, pad.")] = "best-fit",
+    webdataset: Annotated[
+        bool, typer.Option("--webdataset", help="Write the packed rows as WebDataset files too.")
+    ] = False,
+    hdf5: Annotated[bool, typer.Option("--hdf5", help="Write the packed rows as HDF5 too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn a data folder into token shards; any token leads back to its document, source and licence.
+
+    Exit codes: 0 done, 2 settings that exclude each other, 4 not a data folder, 6 missing package.
+
+    Example: ownlm data shards out/web --out out/shards --vocab-size 32768 --length 2048
+    """
+    from ownlm.pipeline import token_shards
+
+    if mode not in ("stream", "best-fit", "pad"):
+        raise UsageError("There is no such packing mode.", mode, "stream, best-fit or pad")
+    settings = token_shards.ShardSettings(
+        tokenizer=tokenizer, vocab_size=vocab_size, eos=eos, heldout_fraction=heldout, length=length, mode=mode,  # type: ignore[arg-type]
+        webdataset=webdataset, hdf5=hdf5,
+    )  # fmt: skip
+    manifest, made = token_shards.make(folder, target, settings, notice)
+    if as_json:
+        print_json({"folder": str(target), "digest": manifest.digest, "made": made, **manifest.metrics})
+        return
+    facts = manifest.metrics
+    out.print(
+        f"{facts['num_documents']:,} documents, {facts['num_tokens']:,} tokens, {facts['num_bytes'] / facts['num_tokens']:.2f} bytes per token"
+    )
+    if "packing" in facts:
+        packing = facts["packing"]
+        out.print(
+            f"{packing['num_rows']:,} rows of {packing['length']} ({packing['mode']}): {packing['padding_share']:.1%} padding, {packing['documents_cut']:,} documents cut"
+        )

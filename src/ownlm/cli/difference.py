@@ -10,7 +10,7 @@ from rich.text import Text
 from ownlm.data.flow.preview import Change, Row
 from ownlm.records import Drop
 
-_LINES = 12  # of a text or a change that are shown
+_LINES = 6  # of each colour that are shown
 _WIDTH = 160
 
 
@@ -44,15 +44,13 @@ def _change(change: Change) -> Iterator[Text]:
         ("  ~ ", "yellow"), (change.step, "bold"), (size, "yellow"), ("  " + ", ".join(change.notes), "dim")
     )
     before, after = (text.strip().split("\n")[:400] for text in (change.before, change.after))
-    lines = [
-        line
-        for line in difflib.unified_diff(before, after, lineterm="", n=0)
-        if not line.startswith(("---", "+++", "@@"))
-    ]
-    for line in lines[:_LINES]:
-        yield Text("      " + line[:_WIDTH], style="green" if line.startswith("+") else "red")
-    if lines[_LINES:]:
-        yield Text(f"      ... {len(lines) - _LINES} more changed lines", style="dim")
+    lines = list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]
+    for sign, style in (("-", "red"), ("+", "green")):
+        changed = [line for line in lines if line.startswith(sign) and line[1:].strip()]
+        for line in changed[:_LINES]:
+            yield Text("      " + line[:_WIDTH], style=style)
+        if changed[_LINES:]:
+            yield Text(f"      {sign} ... {len(changed) - _LINES} more lines", style=style)
 
 
 def _clipped(lines: list[str], style: str) -> Iterator[Text]:

@@ -25,6 +25,12 @@ _DECLARED = re.compile(
     rb"""(?:<meta[^>]{0,200}charset\s*=\s*["']?|<\?xml[^>]{0,100}encoding\s*=\s*["']|coding[:=][ \t]*)([-\w.]+)""",
     re.IGNORECASE,
 )
+_SEVEN_BIT = frozenset({"iso2022_jp", "iso2022_kr", "hz"})  # charsets whose bytes are ASCII
+# What Python calls an encoding and no page is written in; some never decode, some take quadratic time.
+_NO_CHARSETS = frozenset({
+    "utf-8", "utf-7", "idna", "punycode", "unicode_escape", "unicode-escape", "raw_unicode_escape",
+    "raw-unicode-escape", "undefined", "mbcs", "oem", "utf-8-sig",
+})  # fmt: skip
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 
 
@@ -60,21 +66,28 @@ def _utf16_without_mark(data: bytes) -> str:
     return "utf-16-be" if low.count(0) > 0.9 * pairs and not high.count(0) else ""
 
 
-def decode(data: bytes) -> Decoded:
-    """Text of `data`. Never fails: what no charset explains becomes U+FFFD and is counted."""
+def decode(data: bytes, declared: str = "") -> Decoded:
+    """Text of `data`. Never fails: what no charset explains becomes U+FFFD and is counted.
+
+    declared: a charset that was stated outside the bytes (HTTP). As in the WHATWG rules a mark comes first, then this,
+    then the header in the bytes; unlike them, bytes that are valid UTF-8 and not ASCII are UTF-8 whatever is stated.
+    """
     for mark, name in _MARKS:
         if data.startswith(mark):
             return _lenient(data[len(mark) :], name)
     order = _utf16_without_mark(data)
     if order:
         return _lenient(data, order)
+    seven_bit = b"\x1b" in data or b"~{" in data  # how charsets whose bytes are ASCII leave it
+    name = (_charset(declared) or _declared(data)) if seven_bit else ""
     try:
-        return Decoded(data.decode("utf-8"), "utf-8")
+        if name not in _SEVEN_BIT:
+            return Decoded(data.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:
         pass
-    declared = _declared(data)
-    if declared:
-        return _lenient(data, declared)
+    name = name or _charset(declared) or _declared(data)
+    if name:
+        return _lenient(data, name)
     return _mostly_utf8(data) or _single_byte(data)
 
 
@@ -91,7 +104,12 @@ def _declared(data: bytes) -> str:
     found = _DECLARED.search(data[:4096])
     if not found:
         return ""
-    name = found.group(1).decode("ascii").lower()
+    return _charset(found.group(1).decode("ascii"))
+
+
+def _charset(label: str) -> str:
+    """Python's name of a text charset other than UTF-8; "" for any other label."""
+    name = label.strip().strip("\"'").lower()
     name = {
         "iso-8859-1": "cp1252",
         "latin-1": "cp1252",
@@ -108,9 +126,11 @@ def _declared(data: bytes) -> str:
     }.get(name, name)  # fmt: skip  (WHATWG labels)
     try:
         info = codecs.lookup(name)
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: a NUL in the label
         return ""
-    return "" if name in ("utf-8", "utf8") or not info._is_text_encoding else info.name
+    if not info._is_text_encoding or info.name in _NO_CHARSETS:
+        return ""
+    return info.name
 
 
 def _mostly_utf8(data: bytes) -> Decoded | None:

@@ -22,3 +22,15 @@ class Limits:
     ratio_free_bytes: int = 8 << 20
     depth: int = 64
     """Deepest nesting of folders that is followed."""
+    archive_files: int = 10_000
+    """Most files inside one office document (a zip archive)."""
+    cells: int = 2_000_000
+    """Most cells that are read from one spreadsheet."""
+    pages: int = 20_000
+    """Most pages that are read from one PDF."""
+    url_bytes: int = 64 << 30
+    """Most bytes taken from one URL."""
+    url_seconds: float = 6 * 3600
+    """Longest time that one URL may take."""
+    url_idle_seconds: float = 60
+    """Longest wait for a connection or for the next bytes of a URL."""

@@ -18,7 +18,7 @@ which always fits 64 bits; its rank is its place among the sorted distinct numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,15 +124,35 @@ class KneserNey:
         probability = np.full(len(words), 1.0 / self.vocab_size)
         history = np.zeros(len(words), dtype=np.int64)  # rank of the history at each position; -1 when unseen
         for order in self._orders:
-            known = history >= 0
-            number = np.where(known, history, 0) * (self.vocab_size + 1) + words
-            rank = np.minimum(np.searchsorted(order.keys, number), len(order.keys) - 1)
-            seen = known & (order.keys[rank] == number)
-            weight = np.where(known, order.weight[np.where(known, history, 0)], 1.0)
-            probability = np.where(seen, order.share[rank], 0.0) + weight * probability
-            history = np.concatenate([[-1], np.where(seen, rank, -1)[:-1]])
+            at = np.flatnonzero(history >= 0)
+            before = history[at]
+            number = before * (self.vocab_size + 1) + words[at]
+            rank = _ranked(order.keys, number)
+            seen = order.keys[rank] == number
+            probability[at] = np.where(seen, order.share[rank], 0.0) + order.weight[before] * probability[at]
+            history = np.full(len(words), -1, dtype=np.int64)
+            after = at[seen] + 1  # the gram that ends here is the history of the next position
+            history[after[after < len(words)]] = rank[seen][: np.count_nonzero(after < len(words))]
         result: np.ndarray = np.log(probability[predicted])
         return result
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything that log_probs needs: keys, share and weight of each order, unigrams first."""
+        return {
+            f"{name}{n}": getattr(order, name)
+            for n, order in enumerate(self._orders, 1)
+            for name in ("keys", "share", "weight")
+        }
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, np.ndarray], vocab_size: int) -> KneserNey:
+        """The model that gave these tensors, which may be memory-mapped or of lower precision; no discounts."""
+        model = cls(order=sum(name.startswith("keys") for name in tensors))
+        model.vocab_size = vocab_size
+        for n in range(1, model.order + 1):
+            keys, share, weight = (tensors[f"{name}{n}"] for name in ("keys", "share", "weight"))
+            model._orders.append(_Order(keys, share, weight, (0.0, 0.0, 0.0)))
+        return model
 
     @property
     def discounts(self) -> list[tuple[float, float, float]]:
@@ -142,6 +162,14 @@ class KneserNey:
     @property
     def num_grams(self) -> list[int]:
         return [len(order.keys) for order in self._orders]
+
+
+def _ranked(keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Where each number is among the keys or would be, at most the last place. Searched in order: few cache misses."""
+    order = np.argsort(numbers)
+    rank = np.empty(len(numbers), dtype=np.int64)
+    rank[order] = np.searchsorted(keys, numbers[order])
+    return np.minimum(rank, len(keys) - 1)
 
 
 def _discounts(counts: np.ndarray) -> tuple[float, float, float]:

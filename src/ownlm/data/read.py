@@ -14,7 +14,7 @@ from ownlm.data import html
 from ownlm.data.compressed import opened
 from ownlm.data.encoding import decode, is_binary
 from ownlm.data.formats import Format, format_of, split_suffix
-from ownlm.data.licence import UNKNOWN, FolderLicences, header_licence, is_licence_file
+from ownlm.data.licence import FolderLicences, header_licence, is_licence_file
 from ownlm.data.limits import Limits, Unusable
 from ownlm.data.rows import SAMPLE_CHARACTERS, document_id, rows
 from ownlm.data.walk import Found, open_regular, walk
@@ -81,7 +81,8 @@ def _file(
                         )
             else:
                 with opened(file, form.compression, limits, limits.file_bytes) as plain:
-                    yield _whole(plain.read(limits.file_bytes + 1), found, form, licence, known, limits)
+                    data = plain.read(limits.file_bytes + 1)
+                    yield whole_file(data, found.source, form, licence, known, limits)
     except Unusable as error:
         yield Drop(found.source, "read", str(error))
     except OSError as error:
@@ -92,34 +93,45 @@ def _relicensed(document: Document, licence: str) -> Document:
     return Document(document.id, document.text, document.source, licence, document.meta)
 
 
-def _whole(
-    data: bytes, found: Found, form: Format, licence: str | None, known: str, limits: Limits
+def whole_file(
+    data: bytes,
+    source: str,
+    form: Format,
+    licence: str | None,
+    known: str,
+    limits: Limits,
+    *,
+    raw_html: bool = False,
 ) -> Document | Drop:
-    """One file as one document."""
+    """One file as one document. licence: what the user states; known: what its folder says.
+
+    raw_html: an HTML page keeps its tags, for the step `extract` to find the main text.
+    """
     if len(data) > limits.file_bytes:
-        return Drop(found.source, "read", f"too large: more than {limits.file_bytes} bytes")
+        return Drop(source, "read", f"too large: more than {limits.file_bytes} bytes")
     if not data.strip():
-        return Drop(found.source, "read", "empty")
+        return Drop(source, "read", "empty")
     if is_binary(data):
-        return Drop(found.source, "read", "binary", repr(data[:60]))
+        return Drop(source, "read", "binary", repr(data[:60]))
     decoded = decode(data)
     text = decoded.text
     meta: dict[str, object] = {"format": form.kind}
     if form.language:
-        meta["language"] = form.language
+        meta["programming_language"] = form.language
     if decoded.encoding != "utf-8":
         meta["encoding"] = decoded.encoding
     if decoded.num_replaced:
         meta["num_replaced"] = decoded.num_replaced
-    if form.kind == "html":
-        page = html.main_text(text)
+    if form.kind == "html" and not raw_html:
+        try:
+            page = html.main_text(text)
+        except Unusable as error:
+            return Drop(source, "read", str(error))
         text = page.text
         if page.title:
             meta["title"] = page.title
         if not text.strip():
-            return Drop(found.source, "read", "no text in the page", decoded.text[:SAMPLE_CHARACTERS])
-    if licence is None and known == UNKNOWN:
-        known = header_licence(decoded.text) or UNKNOWN
-    elif licence is None:
+            return Drop(source, "read", "no text in the page", decoded.text[:SAMPLE_CHARACTERS])
+    if licence is None:
         known = header_licence(decoded.text) or known
-    return Document(document_id(found.source, text), text, found.source, known, meta)
+    return Document(document_id(source, text), text, source, known, meta)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from ownlm.data.encoding import decode
+from ownlm.data.encoding import Decoded, decode
 from ownlm.data.formats import format_of
 from ownlm.data.limits import Limits, Unusable
 from ownlm.records import Document, Drop
@@ -30,7 +30,14 @@ def document_id(source: str, text: str) -> str:
 
 def rows(file: IO[bytes], source: str, licence: str, limits: Limits) -> Iterator[Document | Drop]:
     """Documents of an open JSON lines file. `licence` is for rows that name none."""
-    number = 0
+    for line in lines(file, source, limits):
+        yield line if isinstance(line, Drop) else row(line[1], line[0], licence)
+
+
+def lines(
+    file: IO[bytes], source: str, limits: Limits, number: int = 0
+) -> Iterator[tuple[str, bytes] | Drop]:
+    """(place, line) of every line that is not blank; place is `source#12`. `number` lines lie before the first."""
     while True:
         line = file.readline(limits.line_bytes + 1)
         if not line:
@@ -45,24 +52,16 @@ def rows(file: IO[bytes], source: str, licence: str, limits: Limits) -> Iterator
                 line = file.readline(1 << 20)
             yield Drop(f"{source}#{number}", "read", f"line too long: more than {limits.line_bytes} bytes")
         elif not line.isspace():
-            yield _row(line, source, number, licence)
+            yield f"{source}#{number}", line
 
 
-def _row(line: bytes, source: str, number: int, licence: str) -> Document | Drop:
-    place = f"{source}#{number}"
-    decoded = decode(line)
+def row(line: bytes, place: str, licence: str, text_key: str = "text") -> Document | Drop:
+    """One line as a document: its text is the string under `text_key`."""
+    decoded = _decoded(line)
     try:
-        row = _parse(decoded.text)
-        if not isinstance(row, dict):
-            raise ValueError(f"not an object: {type(row).__name__}")
-        if "text" not in row:
-            raise ValueError(f"no field `text`: it has {', '.join(list(row)[:8]) or 'none'}"[:200])
-        text = row.pop("text")
-        if not isinstance(text, str):
-            raise ValueError(f"`text` is not a string: {type(text).__name__}")
-        if not text.strip():
-            raise ValueError("empty")
-        _check_depth(row)
+        value = parse_json(decoded.text)
+        if not isinstance(value, dict):
+            raise ValueError(f"not an object: {type(value).__name__}")
     except RecursionError:
         return Drop(place, "read", "JSON nested too deep", decoded.text[:SAMPLE_CHARACTERS])
     except json.JSONDecodeError as error:
@@ -70,11 +69,40 @@ def _row(line: bytes, source: str, number: int, licence: str) -> Document | Drop
         return Drop(place, "read", reason, decoded.text[:SAMPLE_CHARACTERS])
     except ValueError as error:
         return Drop(place, "read", str(error), decoded.text[:SAMPLE_CHARACTERS])
-    return _document(row, text, place, licence, decoded.encoding, decoded.num_replaced)
+    return fields(value, place, licence, text_key, decoded)
 
 
-def _parse(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+def _decoded(line: bytes) -> Decoded:
+    """JSON is UTF-8 (RFC 8259, 8.1), whatever its strings say of charsets; only bytes that are not are guessed at."""
+    try:
+        return Decoded(line.decode("utf-8"), "utf-8")
+    except UnicodeDecodeError:
+        return decode(line)
+
+
+def fields(
+    value: dict[str, Any], place: str, licence: str, text_key: str, decoded: Decoded
+) -> Document | Drop:
+    """A parsed row as a document; `decoded` is the text it was parsed from."""
+    try:
+        if text_key not in value:
+            raise ValueError(f"no field `{text_key}`: it has {', '.join(list(value)[:8]) or 'none'}"[:200])
+        text = value.pop(text_key)
+        if not isinstance(text, str):
+            raise ValueError(f"`{text_key}` is not a string: {type(text).__name__}")
+        if not text.strip():
+            raise ValueError("empty")
+        _check_depth(value)
+    except RecursionError:
+        return Drop(place, "read", "JSON nested too deep", decoded.text[:SAMPLE_CHARACTERS])
+    except ValueError as error:
+        return Drop(place, "read", str(error), decoded.text[:SAMPLE_CHARACTERS])
+    return _document(value, text, place, licence, decoded.encoding, decoded.num_replaced)
+
+
+def parse_json(text: str) -> Any:
+    """RFC 8259 and no more: raises ValueError for NaN, infinities and duplicate keys, RecursionError for depth."""
+    return _DECODER.decode(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,6 +126,9 @@ def _check_depth(row: Mapping[str, Any]) -> None:
         if not level:
             return
     raise RecursionError
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
 def _first(row: Mapping[str, Any], *names: str) -> str:

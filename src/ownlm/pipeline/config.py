@@ -20,8 +20,8 @@ class DataSettings(Settings):
     """SPDX id of your text, when it is not written in the folder; default: found per document, else "unknown"."""
     heldout_fraction: float = Field(0.05, gt=0, lt=0.5)
     """Share of the documents kept out of training, for measuring."""
-    min_bytes: int = Field(50, ge=1)
-    """Documents with fewer bytes of text, white space aside, are dropped (and counted)."""
+    recipe: str = "assistant"
+    """How the text is curated: a recipe of `ownlm data recipe`, or a pipeline file of your own (its `read` is not used)."""
 
 
 class TokenizerSettings(Settings):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ownlm.data import clean, dedup, overlap, quality, read, split, stdlib, store
+from ownlm.data import overlap, split, stdlib, store
 from ownlm.data import shards as sharding
-from ownlm.data.funnel import Funnel, count_read
+from ownlm.data.flow import execute, recipe, workers
+from ownlm.data.funnel import Funnel
 from ownlm.errors import DataError
 from ownlm.pipeline.journey import Journey
 from ownlm.rag import lexical
 from ownlm.records import Document
-from ownlm.runtime import files
 from ownlm.runtime.artifact import Stage
 from ownlm.runtime.progress import Progress
 from ownlm.tokenizer import bpe
@@ -27,34 +27,47 @@ TRAIN, HELDOUT = "train.jsonl.zst", "heldout.jsonl.zst"
 
 
 def corpus(journey: Journey) -> None:
-    """Read, repair, filter, deduplicate, split; every drop counted by reason, a sample of the dropped kept."""
+    """The recipe `assistant` over the data (data/flow), then the split; every drop counted by reason."""
     data, seed = journey.settings.data, journey.settings.seed
     paths = [path.expanduser().resolve() for path in data.paths]
     config = {**data.model_dump(mode="json", exclude={"paths"}), "seed": seed,
               "paths": [str(path) for path in paths] or f"standard library of Python {platform.python_version()}"}  # fmt: skip
+    curation = _curation(journey, paths)
+    config["recipe"] = {**curation.as_dict()["recipe"], "files": curation.digests()}
 
     def work(stage: Stage) -> None:
-        funnel = Funnel(seed)
-        found = read.read(paths, licence=data.licence) if paths else stdlib.standard_library()
-        documents = count_read(found, funnel)
-        documents = clean.clean(documents, funnel)
-        documents = quality.quality(documents, funnel, quality.Rules(min_bytes=data.min_bytes))
-        documents = dedup.exact(documents, funnel)
-        sizes = _write_split(stage, documents, data.heldout_fraction, seed)
+        curated = stage.folder / "curated"
+        given = None if paths else stdlib.standard_library()
+        facts = execute.execute(curation, curated, workers.LocalWorkers(_num_workers(journey)), given)
+        sizes = _write_split(stage, execute.read_output(curated), data.heldout_fraction, seed)
         if sizes["train_documents"] == 0:
             raise DataError(
                 "No document is left to learn from.",
-                _why(funnel),
+                f"{facts['num_documents']} documents",
                 "give a folder with more text (see `ownlm build --help`)",
             )
-        files.write_json(stage.folder / "funnel.json", funnel.as_dict())
-        store.write_rows(stage.folder / "dropped.jsonl.zst", (asdict(drop) for drop in funnel.samples()))
-        stage.metrics.update(sizes, funnel=funnel.as_dict())
+        for name in ("funnel.json", "dropped.jsonl.zst", "quarantine.jsonl.zst"):
+            os.replace(curated / name, stage.folder / name)
+        shutil.rmtree(curated)
+        stage.metrics.update(sizes, funnel=facts["funnel"])
+        funnel = Funnel(seed)
+        funnel.merge(facts["funnel"])
         for step, reason, num_in, num_out, dropped in funnel.table():
-            journey.say(f"  {step:<10} in {num_in:>7}  out {num_out:>7}  dropped {dropped:>6}" if not reason
-                        else f"  {'':<10} - {reason}: {dropped}")  # fmt: skip
+            journey.say(f"  {step:<14} in {num_in:>7}  out {num_out:>7}  dropped {dropped:>6}" if not reason
+                        else f"  {'':<14} - {reason}: {dropped}")  # fmt: skip
 
     journey.make("corpus", (), config, work, watch=_fingerprint(paths))
+
+
+def _curation(journey: Journey, paths: list[Path]) -> recipe.Pipeline:
+    """The recipe over the paths. A recipe's own `read` is not used: what to read is the build's choice."""
+    data = journey.settings.data
+    read = [{"path": [str(path) for path in paths], "licence": data.licence or ""}] if paths else []
+    return recipe.load(data.recipe, {"read": read, "seed": journey.settings.seed})
+
+
+def _num_workers(journey: Journey) -> int:
+    return journey.settings.threads or len(os.sched_getaffinity(0))
 
 
 def _write_split(stage: Stage, documents: Iterable[Document], fraction: float, seed: int) -> dict[str, Any]:
@@ -86,11 +99,6 @@ def _write_split(stage: Stage, documents: Iterable[Document], fraction: float, s
             store.write_documents(stage.folder / name, side(heldout, pairs))
         spool.unlink()
     return sizes
-
-
-def _why(funnel: Funnel) -> str:
-    rows = [f"{step}: {reason}: {dropped}" for step, reason, _, _, dropped in funnel.table() if reason]
-    return "\n".join(rows) or "nothing was read"
 
 
 def _fingerprint(paths: list[Path]) -> list[list[Any]]:

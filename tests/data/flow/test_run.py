@@ -134,7 +134,9 @@ def test_trouble_behind_a_corpus_step_is_counted_where_it_happens(tmp_path):
     assert {row["step"] for row in store.read_rows(tmp_path / "out" / "quarantine.jsonl.zst")} == {
         "FirstOfLength"
     }
-    quiet = pipeline(tmp_path, corpus(tmp_path / "data", 30, {5: "CRASH", 12: "RAISE"}), mine("FirstOfLength"))
+    quiet = pipeline(
+        tmp_path, corpus(tmp_path / "data", 30, {5: "CRASH", 12: "RAISE"}), mine("FirstOfLength")
+    )
     snapshot.make(quiet, tmp_path / "quiet", Inline())
     first = [document.meta["number"] for document in read_output(tmp_path / "quiet")]
     kept = [document.meta["number"] for document in read_output(tmp_path / "out")]
@@ -240,7 +242,7 @@ def test_a_wrong_pipeline_is_refused_by_name(tmp_path, change, said):
 
 def test_nothing_left_says_why(tmp_path):
     chosen = pipeline(tmp_path, corpus(tmp_path / "data"), mine("Short", least=99))
-    with pytest.raises(DataError, match="few words: 60"):
+    with pytest.raises(DataError, match="60 x few words"):
         snapshot.make(chosen, tmp_path / "out", Inline())
 
 

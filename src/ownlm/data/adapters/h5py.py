@@ -17,7 +17,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ownlm.data.pack.rows import PackedShards, Rows
+from ownlm.data.pack.rows import PackedShards
 from ownlm.errors import ArtifactError, MissingDependency
 from ownlm.runtime.files import open_atomic
 
@@ -63,27 +63,18 @@ def _write(h5py: ModuleType, packed: PackedShards, path: Path) -> None:
                 names[number] = line[place]
 
 
-def read_hdf5(path: Path | str, batch: int = _BATCH) -> Iterator[Rows]:
-    """The rows in order, `batch` at a time. Raises ArtifactError when the file is not one of ours."""
+def read_hdf5(path: Path | str, batch: int = _BATCH) -> Iterator[dict[str, np.ndarray]]:
+    """{"tokens", "segments", "documents"}: [batch,L] of the rows in order; the last batch may be smaller.
+
+    Raises ArtifactError when the file is not one of ours.
+    """
     h5py = _library()
     try:
         with h5py.File(path, "r") as store:
-            tokens, segments, documents = store["tokens"], store["segments"], store["documents"]
-            for first in range(0, len(tokens), batch):
-                part = segments[first : first + batch]
-                yield Rows(
-                    tokens[first : first + batch], part, positions(part), documents[first : first + batch]
-                )
+            sets = {name: store[name] for name in ("tokens", "segments", "documents")}
+            for first in range(0, len(sets["tokens"]), batch):
+                yield {name: one[first : first + batch] for name, one in sets.items()}
     except (OSError, KeyError) as error:
         raise ArtifactError(
             "This is not an HDF5 file of rows.", f"{path}: {error}", "write it again"
         ) from error
-
-
-def positions(segments: np.ndarray) -> np.ndarray:
-    """Place of every token within its segment, int32 [B,L]; 0 where the row is padded."""
-    B, L = segments.shape
-    places = np.arange(L, dtype=np.int32)
-    begins = np.concatenate((np.ones((B, 1), bool), segments[:, 1:] != segments[:, :-1]), axis=1)
-    since = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-    return np.asarray(np.where(segments < 0, 0, places - since), np.int32)

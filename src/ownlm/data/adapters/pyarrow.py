@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ownlm.data import rows
@@ -21,13 +22,12 @@ _BATCH_ROWS = 256
 def row_group(unit: Unit, limits: Limits) -> Iterator[Document | Drop]:
     """Raises Unusable for a damaged file, a missing text column, and types that hold no JSON values."""
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise MissingDependency(
             "Reading Parquet files needs pyarrow.", "pyarrow", "pip install pyarrow"
         ) from error
-    from pathlib import Path
 
     name, group = unit.options["name"], unit.options["group"]
     text_key = unit.options.get("text_key", "text")
@@ -46,12 +46,10 @@ def row_group(unit: Unit, limits: Limits) -> Iterator[Document | Drop]:
                 for row in batch.to_pylist():
                     number += 1
                     yield _row(row, f"{name}#{first + number}", unit.options["known"], text_key)
-    except (pyarrow.ArrowException, IndexError, ValueError, OverflowError, MemoryError) as error:
-        raise Unusable(
-            f"damaged Parquet file: {str(error).splitlines()[0] if str(error) else type(error).__name__}"[
-                :200
-            ]
-        ) from error
+    except (pyarrow.ArrowException, OSError, IndexError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the machine; pyarrow's own have no number
+        raise Unusable(f"damaged Parquet file: {' '.join(str(error).split())}"[:200]) from error
     if not number:
         raise Unusable("empty")
 

@@ -15,7 +15,7 @@ _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 def text_of(data: bytes, limits: Limits) -> tuple[str, dict[str, Any]]:
     """(text, meta): pages in order, two line ends between them. Raises Unusable for encrypted and damaged files."""
     try:
-        import pypdfium2
+        import pypdfium2  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise MissingDependency(
             "Reading PDF files needs pypdfium2.", "pypdfium2", "pip install pypdfium2"

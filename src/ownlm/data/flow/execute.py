@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, overload
 
@@ -27,6 +28,7 @@ from safetensors.numpy import load_file
 
 from ownlm.data import store
 from ownlm.data.flow.content import Content
+from ownlm.data.flow.journal import READ
 from ownlm.data.flow.recipe import Pipeline
 from ownlm.data.flow.step import Arrays, CorpusStep
 from ownlm.data.flow.task import StagePlan, Task, result, stages, write_arrays
@@ -40,17 +42,20 @@ from ownlm.runtime.files import fsync_dir, read_json, write_atomic, write_json
 from ownlm.runtime.progress import Progress
 
 WORK = "work"
+GIVEN = "given"  # kind of a part that holds documents of this run's caller
 
 
-def execute(pipeline: Pipeline, out: Path, workers: Workers) -> dict[str, Any]:
-    """Fill `out`; returns what funnel.json holds (content.py, funnel.py).
+def execute(
+    pipeline: Pipeline, out: Path, workers: Workers, given: Iterable[Document] | None = None
+) -> dict[str, Any]:
+    """Fill `out`, from what the pipeline reads or from `given` documents; returns what funnel.json holds (content.py, funnel.py).
 
     The same pipeline over the same input gives the same bytes for any workers; a killed run goes on.
     Raises DataError when nothing is there to read, nothing is left at the end, or a step is broken.
     """
     work = out / WORK
     if not (work / "assembled").is_file() and not (out / "funnel.json").is_file():
-        tasks = _first_tasks(pipeline, work)
+        tasks = _first_tasks(pipeline, work, given)
         plans = stages(pipeline)
         for number, plan in enumerate(plans):
             if number:
@@ -68,24 +73,49 @@ def _label(number: int, plan: StagePlan, count: int) -> str:
     return f"{first} ({number + 1}/{count})" if count > 1 else "pipeline"
 
 
-def _first_tasks(pipeline: Pipeline, work: Path) -> list[Task]:
+def _first_tasks(pipeline: Pipeline, work: Path, given: Iterable[Document] | None) -> list[Task]:
     """The parts of the input, cut once and then kept, since cutting may need a scan."""
-    listing = work / "plan.json"
+    listing, folder = work / "plan.json", str(work / "stage-0")
+    size = int(pipeline.recipe.part_megabytes * (1 << 20))
     if not listing.is_file():
         parts: list[dict[str, Any]] = []
-        size = int(pipeline.recipe.part_megabytes * (1 << 20))
-        for source in pipeline.recipe.read:
+        if given is not None:
+            parts = _spooled(given, work / "given", size)
+        for source in pipeline.recipe.read if given is None else ():
             parts += [asdict(part) for part in split(placed(source, pipeline.folder), size)]
         if not parts:
             raise DataError(
                 "There is nothing to read.", "`read` is empty", "name files with `read:` or --data"
             )
         write_json(listing, parts)
-    folder = work / "stage-0"
-    return [
-        Task(0, number, str(folder), part, None, int(part["num_bytes"]))
-        for number, part in enumerate(read_json(listing))
-    ]
+    tasks = []
+    for number, part in enumerate(read_json(listing)):
+        if part["kind"] == GIVEN:
+            tasks.append(Task(0, number, folder, None, part["paths"][0], part["num_bytes"]))
+        else:
+            tasks.append(Task(0, number, folder, part, None, part["num_bytes"]))
+    return tasks
+
+
+def _spooled(documents: Iterable[Document], folder: Path, part_bytes: int) -> list[dict[str, Any]]:
+    """Documents that a program made, as files that workers can read."""
+    parts: list[dict[str, Any]] = []
+    stream = iter(documents)
+    for first in stream:
+        size = 0
+
+        def part(first: Document = first) -> Iterator[Document]:
+            nonlocal size
+            for document in chain([first], stream):
+                size += len(document.text.encode("utf-8", "surrogatepass"))
+                yield document
+                if size >= part_bytes:
+                    return
+
+        path = folder / f"{len(parts):05d}.jsonl.zst"
+        store.write_documents(path, part())
+        parts.append({"kind": GIVEN, "paths": [str(path)], "start": 0, "end": -1, "num_bytes": size})
+    return parts
 
 
 def placed(source: Source, folder: Path) -> Source:
@@ -171,11 +201,7 @@ def _assemble(pipeline: Pipeline, tasks: Sequence[Task], num_stages: int, out: P
         )
     parts = _place(tasks, read_json(out / WORK / "plan.json"), out)
     if not parts:
-        raise DataError(
-            "No document is left.",
-            _why(funnel),
-            "look at the largest reasons above; relax or remove that step",
-        )
+        raise _nothing_left(funnel)
     num_quarantined = store.write_rows(out / "quarantine.jsonl.zst", _rows(done, "quarantine"))
     if pipeline.recipe.keep_dropped:
         store.write_rows(out / "dropped.jsonl.zst", _rows(done, "dropped"))
@@ -213,9 +239,13 @@ def _place(tasks: Sequence[Task], inputs: Sequence[Mapping[str, Any]], out: Path
     return parts
 
 
-def _why(funnel: Funnel) -> str:
-    rows = [f"{step}: {reason}: {dropped}" for step, reason, _, _, dropped in funnel.table() if reason]
-    return "\n".join(rows) or "nothing was read"
+def _nothing_left(funnel: Funnel) -> DataError:
+    rows = [f"{dropped} x {reason} ({step})" for step, reason, _, _, dropped in funnel.table() if reason]
+    why = "\n".join(rows) or "the data is empty"
+    if not funnel.step(READ).num_out:
+        fix = "give text: .txt .md .rst .html .pdf .docx, source code, .jsonl(.gz/.zst) with a `text` field, .warc.gz, .parquet"
+        return DataError("There is no readable text in the data.", why, fix)
+    return DataError("No document is left.", why, "relax or remove the step that drops the most")
 
 
 def read_output(out: Path) -> Iterator[Document]:

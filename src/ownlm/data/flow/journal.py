@@ -34,7 +34,7 @@ class Journal:
         self._keep_dropped = keep_dropped
         self._reads = reads
         self._seed = seed
-        self.funnel = Funnel(seed)
+        self.funnel = self._empty_funnel()
         self.quarantine: list[
             list[str]
         ] = []  # every drop of the reader and of the guard: step, source, reason, sample
@@ -46,6 +46,13 @@ class Journal:
         self._offset = self._replay()
         self._documents = open(self.documents_path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
         self._events = open(self._events_path, "ab", buffering=0)  # noqa: SIM115
+
+    def _empty_funnel(self) -> Funnel:
+        """With every step, in order, also those that no document reaches."""
+        funnel = Funnel(self._seed)
+        for name in ([READ] if self._reads else []) + self._names:
+            funnel.step(name)
+        return funnel
 
     def read(self, document: Document) -> None:
         """A document enters the stage."""
@@ -137,7 +144,7 @@ class Journal:
             self.documents_path.stat().st_size < documents_end
         ):  # not a kill but a power cut: nothing can be trusted
             self.remove()
-            self.funnel, self.num_documents, self.num_units = Funnel(self._seed), 0, 0
+            self.funnel, self.num_documents, self.num_units = self._empty_funnel(), 0, 0
             self.quarantine, self.dropped = [], []
             return 0
         os.truncate(self._events_path, events_end)

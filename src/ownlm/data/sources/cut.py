@@ -164,14 +164,14 @@ def _row_parts(found: Found, size: int, options: dict[str, Any], part_bytes: int
     start = position = line = before = 0
     with open_regular(found.path) as file:
         while block := file.read(_BLOCK):
-            if position + len(block) - start >= part_bytes:
-                newline = block.find(b"\n", max(0, start + part_bytes - position - 1))
-                if newline >= 0:
-                    end = position + newline + 1
-                    yield _part(found, "rows", start, end, end - start, {**options, "line": before})
-                    before = line + block.count(b"\n", 0, newline + 1)
-                    start = end
-            line += block.count(b"\n")
+            counted = 0
+            while (newline := block.find(b"\n", max(0, start + part_bytes - position - 1))) >= 0:
+                line += block.count(b"\n", counted, newline + 1)
+                counted = newline + 1
+                end = position + counted
+                yield _part(found, "rows", start, end, end - start, {**options, "line": before})
+                start, before = end, line
+            line += block.count(b"\n", counted)
             position += len(block)
     if position > start or not position:
         yield _part(found, "rows", start, -1, position - start, {**options, "line": before})

@@ -28,7 +28,7 @@ def units(
             f"not a {stated} dump: its root element is {root.group(1).decode() if root else 'missing'}"
         )
     if kind == "wikipedia":
-        yield from wikipedia.units(file, name, options, limits)
+        yield from wikipedia.units(file, name, options)
     elif kind == "qa":
         yield from threads.units(file, name, options, limits)
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ownlm.data.compressed import opened
 from ownlm.data.limits import Limits, Unusable
-from ownlm.data.sources.warc_file import header_fields
+from ownlm.data.sources.warc_file import END_OF_HEAD, header_fields
 
 _MOST_HEAD = 1 << 18
 
@@ -37,12 +37,9 @@ def parse(block: bytes, limits: Limits) -> Response:
 
 
 def split_head(block: bytes) -> tuple[bytes, bytes]:
-    long, short = block.find(b"\r\n\r\n", 0, _MOST_HEAD), block.find(b"\n\n", 0, _MOST_HEAD)
-    if long >= 0 and (short < 0 or long < short):
-        return block[:long], block[long + 4 :]
-    if short >= 0:
-        return block[:short], block[short + 2 :]
-    return block, b""
+    """(status line and headers, body)."""
+    found = END_OF_HEAD.search(block, 0, _MOST_HEAD)
+    return (block[: found.start()], block[found.end() :]) if found else (block, b"")
 
 
 def plain_body(headers: dict[str, str], body: bytes, limits: Limits) -> bytes:
@@ -58,7 +55,8 @@ def dechunked(body: bytes) -> bytes:
 
     A body that ends inside a chunk gives what there is: crawlers cut long pages.
     """
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(body):
         line_end = body.find(b"\n", at, at + 4096)
         size = body[at : max(at, line_end)].split(b";", 1)[0].strip()

@@ -109,7 +109,8 @@ class _Footer:
         elif kind == _DOUBLE:
             self.at += 8
         elif kind == _BINARY:
-            self.at += self._varint()
+            length = self._varint()  # reading it moves `at`
+            self.at += length
         elif kind in (_LIST, _SET):
             count, element = self._list_header()
             for _ in range(count):

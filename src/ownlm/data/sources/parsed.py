@@ -43,7 +43,7 @@ def items(unit: Unit, limits: Limits) -> Iterator[Document | Drop]:
             options["headers"], unit.data, options["place"], options["known"], verify, limits
         )
     elif unit.kind == "wikipage":
-        yield wikipedia.read_page(unit, limits)
+        yield wikipedia.read_page(unit)
     elif unit.kind == "thread":
         yield threads.read_thread(unit)
     elif unit.kind == "parquet":

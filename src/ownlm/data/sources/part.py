@@ -9,10 +9,10 @@ Every Unit gives at least one Document or Drop; a Document carries meta "collect
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ownlm.data import rows
 from ownlm.data.compressed import opened
@@ -64,7 +64,8 @@ def _collected(document: Document, collection: str, unit: Unit) -> Document:
     meta = dict(document.meta)
     if stated or not isinstance(meta.get("collection"), str):
         meta["collection"] = collection
-    return replace(document, meta=meta, licence=unit.options.get("licence") or document.licence)
+    licence = unit.options.get("licence") or document.licence
+    return Document(document.id, document.text, document.source, licence, meta)
 
 
 def _guarded(name: str, listed: Iterator[Unit | Drop]) -> Iterator[Unit | Drop]:
@@ -135,7 +136,7 @@ def _stream_units(
         for record in found:
             yield _record_unit(record, name, options) if isinstance(record, warc_file.Record) else record
         return
-    plain = opened(file, kind.compression, limits, limits.stream_bytes)
+    plain = cast(io.BufferedReader, opened(file, kind.compression, limits, limits.stream_bytes))
     if kind.name == "csv":
         yield from tables.csv_units(plain, name, options, limits)
     elif kind.name == "xml":

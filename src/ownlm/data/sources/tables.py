@@ -32,7 +32,7 @@ class _First(io.RawIOBase):
         return len(data)
 
 
-def first_bytes(file: IO[bytes], most: int) -> IO[bytes]:
+def first_bytes(file: IO[bytes], most: int) -> io.BufferedReader:
     """A stream that ends after `most` bytes of `file`."""
     return io.BufferedReader(_First(file, most), 1 << 20)
 

@@ -6,6 +6,7 @@ Drop; reading goes on at the next member (gzip) or the next version line (plain)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ownlm.records import Drop
 _MOST_HEADER = 1 << 18
 _BLOCK = 1 << 20
 _VERSION = b"WARC/"
+END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,18 @@ class _Plain:
             return None
         searched = 0
         while True:
-            begin = self.at + searched
-            ends = [(self.data.find(mark, begin), len(mark)) for mark in (b"\r\n\r\n", b"\n\n")]
-            found = [pair for pair in ends if pair[0] >= 0]
+            found = END_OF_HEAD.search(self.data, self.at + searched)
             if found:
-                end, width = min(found)
-                head, self.at = self.data[self.at : end], end + width
+                head, self.at = self.data[self.at : found.start()], found.end()
                 return head
             searched = max(0, len(self.data) - self.at - 3)
             if searched > _MOST_HEADER:
+                self.at = len(
+                    self.data
+                )  # search goes on after it: looking at it again would take quadratic time
                 raise Unusable(f"bad record: its header is longer than {_MOST_HEADER} bytes")
             if not self.more():
+                self.at = len(self.data)
                 raise Unusable("truncated record: it ends in the header")
 
     def body(self, length: int, most: int) -> bytes | None:
@@ -171,17 +174,17 @@ def parse_headers(head: bytes) -> dict[str, str]:
 
 def header_fields(lines: list[str]) -> dict[str, str]:
     """`Name: value` lines, folded ones joined; lines without a colon are passed over, as browsers do."""
-    headers: dict[str, str] = {}
+    headers: dict[str, list[str]] = {}
     name = ""
     for line in lines:
         if line[:1] in (" ", "\t") and name:
-            headers[name] += " " + line.strip()
+            headers[name].append(line.strip())
             continue
         key, colon, value = line.partition(":")
         if colon:
             name = key.strip().lower()
-            headers[name] = value.strip()
-    return headers
+            headers[name] = [value.strip()]
+    return {name: " ".join(values) for name, values in headers.items()}
 
 
 def starts(path: Path, compression: str) -> Iterator[int]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ownlm.data.licence import UNKNOWN
-from ownlm.data.limits import Limits, Unusable
+from ownlm.data.limits import Unusable
 from ownlm.data.rows import document_id
 from ownlm.data.sources import wikitext
 from ownlm.data.sources.source import Unit
@@ -20,12 +20,11 @@ from ownlm.data.sources.xml_events import Event, events, text_of
 from ownlm.records import Document, Drop
 
 LICENCE = "CC-BY-SA-4.0"  # of the text of Wikipedia since June 2023
+MOST_BYTES = 4 << 20  # of the text of a page; MediaWiki itself allows 2 MiB
 _FIELDS = frozenset({"title", "ns", "id", "text", "timestamp"})
 
 
-def units(
-    file: io.BufferedReader, name: str, options: Mapping[str, Any], limits: Limits
-) -> Iterator[Unit | Drop]:
+def units(file: io.BufferedReader, name: str, options: Mapping[str, Any]) -> Iterator[Unit | Drop]:
     site: dict[str, str] = {}
     stream = events(file)
     number = 0
@@ -36,7 +35,7 @@ def units(
             site[tag] = _text(stream, tag, 10_000)
         elif kind == "start" and tag == "page":
             number += 1
-            page = _page(stream, limits.file_bytes)
+            page = _page(stream)
             yield _unit(page, site, f"{name}#page{number}", options)
 
 
@@ -53,7 +52,7 @@ def _text(stream: Iterator[Event], tag: str, most: int) -> str:
     return "".join(pieces)[: most + 1]
 
 
-def _page(stream: Iterator[Event], most: int) -> dict[str, str]:
+def _page(stream: Iterator[Event]) -> dict[str, str]:
     """The fields of a page; id is the page's, which stands before the revision's."""
     page: dict[str, str] = {}
     for kind, tag, attributes in stream:
@@ -62,7 +61,7 @@ def _page(stream: Iterator[Event], most: int) -> dict[str, str]:
         if kind == "start" and tag == "redirect":
             page["redirect"] = text_of("title", attributes)
         elif kind == "start" and tag in _FIELDS:
-            value = _text(stream, tag, most)
+            value = _text(stream, tag, MOST_BYTES)
             if tag != "id" or "id" not in page:
                 page[tag] = value
     return page
@@ -82,10 +81,10 @@ def _unit(page: dict[str, str], site: dict[str, str], place: str, options: Mappi
     )
 
 
-def read_page(unit: Unit, limits: Limits) -> Document:
+def read_page(unit: Unit) -> Document:
     """Raises Unusable when the page is too large or nothing is left of it."""
-    if len(unit.data) > limits.file_bytes:
-        raise Unusable(f"too large: more than {limits.file_bytes} bytes")
+    if len(unit.data) > MOST_BYTES:
+        raise Unusable(f"too large: more than {MOST_BYTES} bytes")
     options, site = unit.options, unit.options["site"]
     body = wikitext.plain(unit.data.decode("utf-8", "surrogatepass"))
     if not body.strip():

@@ -11,7 +11,7 @@ import html
 import re
 
 _TOKEN = re.compile(
-    r"\{\{|\}\}|\{\||\|\}(?!\})|\[\[|\]\]|\[(?=(?:https?:|ftp:|//|mailto:))|\]"
+    r"\{{2,}|\}{2,}|\{\||\|\}(?!\})|\[\[|\]\]|\[(?=(?:https?:|ftp:|//|mailto:))|\]"
     r"|<(/?)(ref|nowiki|math|chem|gallery|timeline|source|syntaxhighlight|score|imagemap|templatestyles|hiero|graph"
     r"|mapframe|maplink|indicator|noinclude|includeonly|onlyinclude)\b([^<>]{0,1000})>",
     re.IGNORECASE,
@@ -25,7 +25,7 @@ _QUOTES = re.compile(r"'{2,5}")
 _MAGIC = re.compile(r"__[A-Z]{3,25}__")
 _HEADING = re.compile(r"^(={1,6})[ \t]*([^\n=](?:[^\n]{0,500}?[^\n=])?)[ \t]*\1[ \t]*$", re.MULTILINE)
 _LIST = re.compile(r"^[*#:;]{1,20}[ \t]*", re.MULTILINE)
-_BLANK = re.compile(r"[ \t]{2,}")
+_BLANK = re.compile(r"(?<=\S)[ \t]{2,}")
 _LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _EMPTY_BRACKETS = re.compile(r"\((?:[ ,;:]|&nbsp;){0,20}\)")
 _HIDDEN_LINK = re.compile(r"^:?[^\[\]|:]{1,40}:(?=\S)")
@@ -35,16 +35,16 @@ _LINE_RULE = re.compile(r"^-{4,}", re.MULTILINE)
 
 
 def plain(text: str) -> str:
-    """The text of a page. Markup that is opened and never closed is taken as text, except tables and templates."""
+    """The text of a page. A link that is never closed is text; a table or template that is not hides the rest."""
     text = _unnested(_unpaired(text))
     text = _TAG.sub("", text)
     text = html.unescape(text)
     text = _QUOTES.sub("", _MAGIC.sub("", text))
+    text = _LINE_RULE.sub("", text)
+    text = _LIST.sub(_bullet, text)
     text = _HEADING.sub(
         lambda found: f"\n{'#' * max(2, len(found.group(1)))} {found.group(2).strip()}\n", text
     )
-    text = _LINE_RULE.sub("", text)
-    text = _LIST.sub(_bullet, text)
     text = _EMPTY_BRACKETS.sub("", text)
     text = _LINES.sub("\n\n", _BLANK.sub(" ", text.replace("\u00a0", " ")))
     return _without_empty_sections(text).strip() + "\n" if text.strip() else ""
@@ -59,7 +59,8 @@ def _bullet(found: re.Match[str]) -> str:
 
 def _unpaired(text: str) -> str:
     """Without comments, so that no pair of brackets is opened inside one."""
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     while True:
         begin = text.find("<!--", at)
         if begin < 0:
@@ -151,6 +152,9 @@ def _unnested(text: str) -> str:
         if name:
             closed = token.group(1) or token.group(3).rstrip().endswith("/")
             opaque = name if name in _OPAQUE and not closed else ""
+        elif token.group()[:2] in ("{{", "}}"):  # a run: `{{{a}}}` is a parameter, `{{{{a}}}}` two templates
+            for _ in range(len(token.group()) // 2):
+                (pairs.begin if token.group()[0] == "{" else pairs.end)(token.group()[:2])
         elif token.group() in pairs.open:
             pairs.begin(token.group())
         else:

@@ -12,12 +12,13 @@ from xml.parsers import expat
 
 from ownlm.data.limits import Unusable
 
-Event = tuple[
-    str, str, Mapping[str, str]
-]  # ("start", name, attributes), ("end", name, {}), ("text", text, {})
+# ("start", name, attributes), ("end", name, {}), ("text", text, {}); ("", "", {}) is a comment, to be passed over
+Event = tuple[str, str, Mapping[str, str]]
 MOST_DEPTH = 512
 _BLOCK = 1 << 16
+_MOST_SILENT = 64 << 20  # bytes of one token (a tag with its attributes)
 _NONE: Mapping[str, str] = {}
+_OTHER: Event = ("", "", _NONE)
 
 
 def events(file: IO[bytes]) -> Iterator[Event]:
@@ -46,10 +47,17 @@ def events(file: IO[bytes]) -> Iterator[Event]:
     parser.StartDoctypeDeclHandler = _refuse
     parser.EntityDeclHandler = _refuse
     parser.ExternalEntityRefHandler = _refuse
+    parser.CommentHandler = lambda _: pending.append(_OTHER)
+    parser.ProcessingInstructionHandler = lambda *_: pending.append(_OTHER)
+    silent = 0  # bytes since the last token that was complete
     while True:
-        block = file.read(_BLOCK)
+        # Expat before 2.6 looks at an unfinished token again with every block, so blocks grow with it.
+        block = file.read(max(_BLOCK, silent))
         try:
             parser.Parse(block, not block)
+            silent = 0 if pending else silent + len(block)
+            if silent > _MOST_SILENT:
+                raise Unusable(f"XML tag of more than {_MOST_SILENT} bytes")
         except expat.ExpatError as error:
             yield from pending
             raise Unusable(f"bad XML: {error}"[:200]) from error

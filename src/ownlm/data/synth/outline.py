@@ -52,7 +52,7 @@ def sections(document: Document) -> Iterator[Section]:
 
 def language_of(document: Document) -> str:
     """The programming language of source code, "" for other text."""
-    stated = document.meta.get("language")
+    stated = document.meta.get("programming_language")
     if document.meta.get("format") == "code" and isinstance(stated, str):
         return stated
     if document.meta.get("format") in ("text", "markdown", "rst", "html"):

@@ -1,0 +1,1 @@
+"""Duplicates found and removed: exact, lines, MinHash, SimHash, repeated spans, meaning."""

@@ -1,0 +1,1 @@
+"""Steps that keep or drop one document at a time, each with a reason."""

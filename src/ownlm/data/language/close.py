@@ -1,0 +1,113 @@
+"""Words that tell apart languages whose letters do not: Croatian, Bosnian, Serbian; Indonesian, Malay; Bokmål, Nynorsk,
+Danish.
+
+Written from grammars and the well-known word pairs of these languages (hr tjedan, bs sedmica, sr nedelja; id karena, ms
+kerana; nb ikke, nn ikkje), not counted on any corpus. A word stands under a language when a text in one of its
+neighbours would hardly use it; words that two of three share stand under both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+
+GROUPS: tuple[dict[str, str], ...] = (
+    {
+        "hr": """tko netko nitko svatko tjedan tjedna tjednu tjedana tjedno tisuća tisuće tisuću siječnja veljače ožujka
+            travnja svibnja lipnja srpnja kolovoza rujna listopada studenoga studenog prosinca zrakoplov glazba glazbe
+            glazbeni glazbenik povijest povijesti povijesni sveučilište sveučilišta kazalište kazališta nogomet nogometni
+            vlak kolodvor gospodarstvo gospodarstva gospodarski gospodarskog tvrtka tvrtke tvrtki izvješće izvješća
+            sustav sustava sustavu uporaba uporabu hrvatska hrvatske hrvatski hrvatskoj hrvatskog hrvatskih hrvatsku
+            zagreb zagrebu zagreba zagrebački kuna splitu rijeci točka točno točke europa europe europi europski europske
+            europskoj europsku europskih žlica zrak otoka otoku sudionik sudionici sudionika sudjelovanje sudjelovati
+            sudjeluje natjecanje natjecanja ravnatelj redatelj skladatelj postotak postotka stupanj stupnja stupnjeva
+            obitelj obitelji dojam utrka uvjet uvjeti uvjeta uvjete znanost znanosti znanstveni znanstvenik znanstvenici
+            čimbenik tijekom glede nazočan unatoč nadalje primjerice osobito odvjetnik tajnik priopćenje priopćio
+            priopćeno milijun milijuna milijuni županija županije županiji županijski sabor sabora proračun proračuna
+            kupnja potpora potpore računalo računala veleposlanik ljekarna liječnik liječnika ozljeda ozljede vojarna
+            postrojba postrojbe uhićen uhićeni uopće općenito opći općine općina općini uglavnom rabi djelatnik djelatnici
+            kruh susret natječaj natječaja mrežne dionica dionice vrhnje""",
+        "bs": """takođe sedmica sedmice sedmicu sedmici hiljada hiljade hiljadu januara februara marta aprila juna jula
+            augusta avgusta septembra oktobra novembra decembra historija historije historiji historijski univerzitet
+            univerziteta univerzitetu pozorište fudbal fudbalski fudbaler privreda privrede privredni izvještaj izvještaja
+            izvještaju sistem sistema sistemu bosna bosne bosni bosnu bosanski bosanske bosanska hercegovina hercegovine
+            hercegovini bih sarajevo sarajevu sarajeva sarajevski sarajevske tuzla tuzli tuzle mostar mostaru zenica
+            zenici entitet entiteta federacija federacije federaciji hljeb tačka tačno tačke evropa evrope evropi evropski
+            evropske evropskoj evropsku vazduh učesnik učesnici učesnika učešće takmičenje takmičenja predsjedništvo
+            predsjedništva saobraćaj stepen stepena porodica porodice porodici uslov uslovi uslova uslove nauka nauke
+            naučnik naučnici tokom uprkos milion miliona milioni kanton kantona kantonu kantonalni budžet budžeta kupovina
+            ambasador apoteka ljekar ljekara povreda povrede jedinica uhapšen uhapšeni krivični lahko mehko kahva polahko
+            ko neko niko općina općine općini uopće općenito džamija džamije islamska islamske islamski bošnjak bošnjaci
+            bošnjaka bošnjački ohr sda dženaza parlamentarne parlamentarna izetbegović hiljadama februar januar septembar
+            oktobar novembar decembar august km radnik radnici pomoć šehid srebrenica srebrenici""",
+        "sr": """gde ovde vreme vremena posle pre uvek dete deca dece reč reči mesto mesta mestu svet svetu sveta predsednik
+            predsednika srbija srbije srbiji srbiju srpski srpske beograd beogradu beograda čovek čoveka lepo mleko
+            videti živeti hteo nedelja nedelje nedelju delo dela deo rešenje rešiti telo tela opština opštine opštini
+            uopšte opšte saopštio saopštenje izveštaj primer primena verovatno vest vesti bezbednost zahtev uspeh uspeo
+            uticaj obezbediti cena cene cenu promene promena pesma pesme zvezda zvezde dve obe devojka svetski svetskog
+            pobeda pobede pobedu sledeći sledeće poslednji poslednje takođe hiljada hiljade januara februara marta aprila
+            juna jula avgusta septembra oktobra novembra decembra univerzitet univerziteta sistem sistema evropa evrope
+            evropske evropski vazduh učesnik učesnici takmičenje saobraćaj stepen porodica porodice uslov uslovi uslova
+            nauka nauke tokom uprkos milion miliona budžet budžeta ko neko niko pozorište fudbal istorija istorije
+            istoriji hleb tačka tačno dinara""",
+    },
+    {
+        "id": """karena bahwa yaitu yakni bisa kantor mobil uang proyek kasus pengadilan istri persen miliar triliun berhasil
+            mau universitas kualitas aktivitas komunitas identitas agustus maret juli juni desember gubernur jakarta jawa
+            rupiah rp bandung surabaya kabupaten provinsi kecamatan indonesia ujarnya ujar bapak perusahaan pemerintah
+            informasi layanan pelayanan kebijakan tersangka mahasiswa siswa pekan nomor pihaknya partai kampanye pemilu
+            meski meskipun terkait diperkirakan dirinya nggak gak enggak kalau sebesar jepang prancis spanyol italia
+            stasiun televisi musik polisi kepolisian tentara jenderal rapat bisnis sepak cina tiongkok harus punya kamu
+            banget butuh ketimbang lewat selama para sudah belum habis anggaran saja polri dprd dpr kpk bupati wali
+            republik tokoh hukum situs rekening apalagi sejumlah peneliti penelitian berbeda tapi ponsel ekspor impor""",
+        "ms": """kerana ialah bahawa iaitu wang pejabat polis manakala syarikat kerajaan pelbagai universiti kualiti
+            aktiviti komuniti identiti ringgit rm malaysia kuala lumpur sabah sarawak johor selangor perak kedah melayu
+            perlawanan kelmarin semalam esok projek maklumat perkhidmatan hendaklah sahaja ogos mac julai jun disember kes
+            mahkamah tertuduh pelajar bapa isteri lelaki peratus bilion trilion mesyuarat perniagaan berjaya mahu menerusi
+            mengikut sebarang seterusnya bagaimanapun walaupun bandar bandaraya televisyen filem muzik stesen jeneral
+            tentera askar jepun perancis sepanyol itali tiada sehingga datuk seri tun umno awak beliau parti setiausaha
+            lapangan terbang perdana menteri katanya berkata pula dasar kawasan negeri ahli fakulti insurans kementerian
+            hospital doktor ekonomi kakitangan pekerja tempatan peringkat antarabangsa pengurus pengerusi keputusan
+            pertandingan pasukan jawatankuasa memandangkan sukar cuma tetapi supaya mempunyai boleh oleh itu british
+            kereta basikal sekiranya agensi produk daripada kanak sains hutan kempen kajian""",
+    },
+    {
+        "nb": """ikke jeg hva hvordan hvorfor hvem hvor hvilken hvilke noe noen mye meg deg seg ble blitt være vært fra
+            etter av ut opp nå bare kun selv mens uke ukene bedre mellom gjøre gjør sier kommer eller hun hjemme mer norge
+            nordmenn øyeblikk språk skole kjøpe også det en et disse deres vei tror penger først får gir samtidig""",
+        "nn": """ikkje eg ein eit dei frå vere vore vart kva korleis kvifor kven kvar kor noko nokon nokre meir sjølv berre
+            medan mykje òg eigen eige høgre fyrst fyrste skule kjem gjer seier dykk deira heile blei noreg nordmenn veke
+            vekene betre mellom heime ho augneblink ikkje kjøpe ut opp no av etter meg deg seg trur pengar fleire einaste
+            vert verte korkje eller både alle desse dette enno såg gjekk fekk""",
+        "da": """ikke jeg hvad hvordan hvorfor hvem hvor hvilken hvilke noget nogen nogle meget mig dig sig blev blevet være
+            været fra efter af ud op nu kun selv mens uge ugerne bedre mellem gøre gør siger kommer hjemme mere danmark
+            danske dansk øjeblik sprog skole købe også det en et disse deres vej tror penge først får giver samtidig hedder
+            blive havde tilbage""",
+    },
+)
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@cache
+def _index(group: int) -> dict[str, tuple[str, ...]]:
+    """Word -> the languages that use it; a word of all languages of the group tells nothing and is left out."""
+    listed: dict[str, set[str]] = {}
+    for language, words in GROUPS[group].items():
+        for word in words.split():
+            listed.setdefault(word, set()).add(language)
+    return {word: tuple(sorted(of)) for word, of in listed.items() if len(of) < len(GROUPS[group])}
+
+
+def group_of(language: str) -> int | None:
+    """Which group a language belongs to."""
+    return next((index for index, group in enumerate(GROUPS) if language in group), None)
+
+
+def evidence(text: str, group: int) -> Counter[str]:
+    """How many telling words of each language of the group the text has."""
+    index = _index(group)
+    found: Counter[str] = Counter()
+    for word in _WORD.findall(text.lower()):
+        found.update(index.get(word, ()))
+    return found

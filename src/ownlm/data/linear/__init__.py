@@ -1,0 +1,1 @@
+"""A linear model over hashed n-grams: features, training, calibration, files."""

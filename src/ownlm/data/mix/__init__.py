@@ -1,0 +1,1 @@
+"""What share of which source, which documents, in which order."""

@@ -1,0 +1,1 @@
+"""Personal data: found by rules with checksums and a small name model, replaced by typed placeholders."""

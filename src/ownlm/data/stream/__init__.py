@@ -1,0 +1,1 @@
+"""Rows of several shard sets as one resumable stream."""
