@@ -2,7 +2,7 @@
 
     python bench/contamination.py --data ../shared/data --out bench/results/contamination.jsonl
 
-One JSON line per result. Items of 13 words and more are planted into documents, verbatim and with one light edit
+One JSON line per result. Strings of 13 words and more (26 characters in Chinese) are planted into documents, verbatim and with one light edit
 (case, punctuation, a word changed, added or removed); false alarms are counted on the same documents without plants.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from ownlm.data.decontaminate import Decontaminate
 from ownlm.data.eval_items import files, items
 from ownlm.data.flow.step import run_alone
-from ownlm.data.word_folding import fold
+from ownlm.data.word_folding import fold, is_unspaced
 from ownlm.records import Document, Drop
 
 SETS = (
@@ -60,6 +60,13 @@ def edited(rng: random.Random, text: str) -> str:
     )
 
 
+def _long(piece: str) -> bool:
+    """At least 13 words; 26 characters where a word is one character."""
+    words = fold(piece)
+    unspaced = 2 * sum(map(is_unspaced, words)) > len(words)
+    return len(words) >= 13 * (1 + unspaced) and len(set(words)) > 8
+
+
 def num_found(step: Decontaminate, rng: random.Random, plants: list[str], texts: list[Document]) -> int:
     found = 0
     for plant in plants:
@@ -81,7 +88,7 @@ def measure(data: Path, name: str, texts: list[Document]) -> dict[str, Any]:
     megabytes = sum(len(one.text.encode("utf-8", "replace")) for one in texts) / 1e6
     rng = random.Random(5)
     pieces = {piece for file in files([data / name])[0] for item in items(file) for piece in item.pieces}
-    plants = [one for one in sorted(pieces) if len(fold(one)) >= 13 and len(set(fold(one))) > 8]
+    plants = [one for one in sorted(pieces) if _long(one)]
     plants = rng.sample(plants, min(NUM_PLANTS, len(plants)))
     return {
         "set": name, "items": facts.num_items, "too_short": len(facts.too_short), "words": facts.num_words,

@@ -50,11 +50,14 @@ def test_plain_sentences(language):
 
 
 @needs_sentences
-def test_accuracy_on_sentences_of_forty_characters():
-    """The bar of 0.95, on a sample over the 75 languages; all of them in bench/language.py."""
-    rows = random.Random(3).sample(labelled(), 1500)
+@pytest.mark.parametrize(
+    ("step", "bar"), [(12, 0.94), pytest.param(1, 0.95, marks=pytest.mark.slow)], ids=["sample", "all"]
+)
+def test_accuracy_on_sentences_of_forty_characters(step, bar):
+    """The bar is 0.95 over all 75 languages together; 1,400 sentences measure it to 0.01 only."""
+    rows = labelled()[::step]
     right = sum(guess(text).language == language for language, text in rows)
-    assert right / len(rows) >= 0.95
+    assert right / len(rows) >= bar
 
 
 @needs_sentences
@@ -82,7 +85,7 @@ def test_languages_outside_the_table_are_mostly_not_claimed():
             except UsageError:
                 found = guess(archive.read(name).decode("utf-8", "replace")[600:1400])
                 claimed[found.language != codes.UNKNOWN and found.probability >= 0.9] += 1
-    assert claimed[True] / claimed.total() < 0.4  # 0.33 on 2026-11-21; without the fit test 0.6
+    assert claimed[True] / claimed.total() < 0.33  # 0.27 on 2026-11-21; 0.37 without the test of fit
 
 
 def test_no_letters_is_unknown():

@@ -107,6 +107,7 @@ def test_area_equals_pairwise_comparison():
     pairs = [(x > y) + 0.5 * (x == y) for x in a for y in b]
     found = ranking.area(a, b)
     assert found.auc == pytest.approx(np.mean(pairs)) and found.low < found.auc < found.high
+    assert ranking.area(np.ones(10), np.zeros(30)) == ranking.Area(1.0, 0.7, 1.0)
     assert ranking.precision_recall(np.array([0.9, 0.2]), np.array([0.8]), 0.5) == (0.5, 0.5)
 
 

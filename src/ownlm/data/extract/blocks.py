@@ -18,7 +18,7 @@ from ownlm.data.extract.tree import Block, Tree
 from ownlm.data.limits import Unusable
 
 MOST_ELEMENTS = 1_000_000  # block-level; about 150 MB
-MOST_BLOCKS = 100_000  # of text; about 250 MB while they are classified
+MOST_BLOCKS = 50_000  # of text; about 250 MB while they are classified
 
 _CONTAINERS = frozenset({
     "p", "div", "section", "article", "main", "header", "footer", "nav", "aside", "address", "figure", "figcaption",

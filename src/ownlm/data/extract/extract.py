@@ -4,7 +4,7 @@ blocks.py       source -> blocks of text in a light tree            linear, any 
 features.py     blocks -> rows of numbers
 classifier.py   rows -> probability of being main text
 write.py        the chosen blocks -> Markdown
-metadata.py     title, date, author, language as the page states them
+metadata.py     title, date, author, language as the page states them (language: meta declared_language)
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Extract(Settings):
 @dataclass(frozen=True, slots=True)
 class Page:
     text: str  # Markdown, "" where the page has no main text
-    facts: dict[str, str]  # title, date, author, language, where stated
+    facts: dict[str, str]  # title, date, author, declared_language, where stated
 
 
 def main_text(source: str, *, tables: bool = True, comments: bool = False) -> Page:

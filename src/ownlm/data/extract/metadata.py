@@ -27,7 +27,7 @@ _LONGEST_JSON = 1 << 20
 
 
 def page_facts(head: list[tuple[str, str]]) -> dict[str, str]:
-    """`Tree.head` -> "title", "date" (YYYY-MM-DD), "author", "language" (a BCP 47 tag), as far as they are stated."""
+    """`Tree.head` -> "title", "date" (YYYY-MM-DD), "author", "declared_language" (a BCP 47 tag), as far as they are stated."""
     metas: dict[str, str] = {}
     title = language = ""
     linked: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ def page_facts(head: list[tuple[str, str]]) -> dict[str, str]:
             *map(_date, (*_values(linked, "datePublished"), *(metas.get(name) for name in _DATES)))
         ),
         "author": _first(*_values(linked, "author"), *(_author(metas.get(name)) for name in _AUTHORS)),
-        "language": language if _LANGUAGE.fullmatch(language) else "",
+        "declared_language": language if _LANGUAGE.fullmatch(language) else "",
     }
     return {name: value for name, value in facts.items() if value}
 

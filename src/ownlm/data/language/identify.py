@@ -106,7 +106,7 @@ def _window(text: str) -> tuple[dict[str, float], int]:
 def _main_script(codes: np.ndarray, letter: np.ndarray) -> np.ndarray:
     """Only the Latin letters, or only the others, whichever fill more bytes of UTF-8: English terms in a Chinese text
     are many letters and few words."""
-    latin = letter & ((codes < 0x250) | ((codes >= 0x1E00) & (codes < 0x1F00)))
+    latin = letter & ((codes < 0x2B0) | ((codes >= 0x1E00) & (codes < 0x1F00)))
     other = letter & ~latin
     bytes_of_others = 2 * np.count_nonzero(other) + np.count_nonzero(other & (codes >= 0x800))
     return other if bytes_of_others > np.count_nonzero(latin) else latin

@@ -26,6 +26,8 @@ def area(positive: np.ndarray, negative: np.ndarray) -> Area:
     auc = float(below.mean())
     if m < 2 or n < 2:
         return Area(auc, 0.0, 1.0)
+    if auc in (0.0, 1.0):  # no spread to estimate from: the rule of three on the smaller class
+        return Area(auc, max(auc - 3 / min(m, n), 0.0), min(auc + 3 / min(m, n), 1.0))
     error = 1.96 * float(np.sqrt(below.var(ddof=1) / m + above.var(ddof=1) / n))
     return Area(auc, max(auc - error, 0.0), min(auc + error, 1.0))
 

@@ -209,47 +209,6 @@ Their home town {city} is known for: {org}, {org} and {org}. "We like it here," 
 From {org} to {org}, everybody is hiring.
 {org}, where I was an intern, is in {city}.
 {org} is at {address}
-The headquarters of {org} are at {address}
-What is the address of {org}? {address}
-The mailing address of {org} was {address} for years.
-In {date}, {org} put a lot of money into new machines and helped the industry grow.
-During the war {org} made engines.
-After {date}, {org} and {org} were the leaders of the market.
-{org} is a law firm based in {city}.
-{org} is a marketing agency in {city}.
-{org} is a non-profit that helps schools.
-{org} started as an idea of {last}, {last} and {last}.
-{org} was the idea of our founders: {last}, {last} and {last}.
-The {org} Band was formed in {date} and plays all over Southern {country}.
-She is from {org}
-{first} is from {org}
-{first} is from {city}
-{first} is very kind. You can trust him.
-{first} is a difficult person, but they are fair.
-{first} shouted at {first}: "Stop!"
-{first} spent two years at {org} as the assistant to {name}, and then went to {org} in {city}, which became {org} in {date}.
-User: {name}
-Agent: What is your name, please? Customer: {name}
-Bot: How can I help you? User: I need a card.
-Bot: Which city? User: {city}
-Operator: Your address? Caller: {address}
-{name}\n{org}\n{address}\nMobile: {phone}\nDesk: {phone}\nFax: {phone}
-{name}\n{org}\n{house} {street}\n{city} {zip}\n{phone} office\n{phone} fax\n{phone} mobile
-{name}\n{job}\n{org}\nTel: {phone}\nFax: {phone}
-??? {name}\n??? {org}\n??? {house} {street}\n??? {flat}\n??? {city}\n??? {country} {zip}
-{house} {street}\n {flat}\n {city}\n {country} {zip}
-I want to change both addresses to the same one: {address}
-Not getting my letters. Is this right? {address}
-My address is {address}
-My address: {address}. Thank you!
-The station is on {street}
-Ask for the stop at {street}, please.
-People may cross on {street} only.
-Action & Adventure, Thriller, Mystery & Suspense\nDirected By: {name}
-Animation, Musical\nWritten By: {name}
-Transfer the money from my account to another bank account.
-God is good, and the Lord knows.
-On the last Monday before Easter we came back to {city} by boat.
 I would like to cancel my subscription because I am leaving the country.
 Could you please tell me how to block my card?
 What is the limit of my account?

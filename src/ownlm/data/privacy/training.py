@@ -1,7 +1,8 @@
 """Trains the name model: python -m ownlm.data.privacy.training FOLDER [--out FILE] [--rounds N]
 
-FOLDER holds the CoNLL files of WNUT17, wikigold and the Broad Twitter Corpus (see NOTICE); to them come made sentences (sentences.py). Averaged structured perceptron with early random dropout of what a word *is*, so
-that the model leans on shape and context; averages are rounded to int8.
+FOLDER holds the CoNLL files of WNUT17, wikigold and the Broad Twitter Corpus (see NOTICE); to them come made sentences
+(sentences.py). Averaged structured perceptron (Collins 2002); what a word *is* (its form and lists) is hidden for a third
+of the names at random, so that the model leans on shape and context; averages are rounded to int8.
 """
 
 from __future__ import annotations
@@ -144,8 +145,8 @@ def main() -> None:
         "--text", type=Path, action="append", default=[], help="plain text for the list of common words"
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--made", type=int, default=12000)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--made", type=int, default=18000)
     options = parser.parse_args()
     real = [example for name in FILES for example in conll(options.folder / f"{name}.conll.gz")]
     invented = list(made(Maker(seed.generator(0, "privacy", "sentences")), options.made))
