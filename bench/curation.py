@@ -44,7 +44,8 @@ def write_documents(folder: Path, count: int) -> tuple[int, int]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             texts += [json.loads(line)["text"][:3000] for line in file]
     for path in sorted(source.glob("text_books/*.txt.gz")):
-        text = gzip.open(path, "rt", encoding="utf-8", errors="replace").read()
+        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+            text = file.read()
         texts += [text[at : at + 3000] for at in range(0, len(text), 3000)]
     texts = texts[:count]
     folder.mkdir()

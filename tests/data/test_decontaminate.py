@@ -233,6 +233,9 @@ def test_exact_copies_are_exact_though_their_seeds_are_frequent(tmp_path: Path) 
     for number, row in enumerate(rows, 1):
         out = decide(step, " ".join(["x1", *row[1:20], "x2"]))
         assert isinstance(out, Drop) and out.reason == f"contaminated: t item {number} (exact)"
+    cut = Decontaminate(against=(tmp_path / "t.jsonl",), fuzzy=False, action="cut")
+    kept = decide(cut, " ".join(["x1", *rows[5][8:], "x2"]))  # begins with the frequent words
+    assert isinstance(kept, Document) and kept.text == "x1  x2"
 
 
 def test_hostile_texts_take_linear_time(planted: tuple[Path, list[list[str]]], tmp_path: Path) -> None:

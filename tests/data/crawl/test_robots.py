@@ -80,6 +80,7 @@ def test_published_path_table(pattern: str, yes: list[str], no: list[str]) -> No
     [  # the published examples of which rule wins
         ("allow: /p\ndisallow: /", "/page", True),
         ("allow: /folder\ndisallow: /folder", "/folder/page", True),
+        ("disallow: /folder\nallow: /folder", "/folder/page", True),
         ("allow: /page\ndisallow: /*.htm", "/page.htm", False),
         ("allow: /page\ndisallow: /*.ph", "/page.php5", True),
         ("allow: /$\ndisallow: /", "/", True),

@@ -11,6 +11,12 @@ from ownlm.data.limits import Limits, Unusable
 from ownlm.data.sources.warc_file import END_OF_HEAD, header_fields
 
 _MOST_HEAD = 1 << 18
+OPT_OUTS = (
+    "x-robots-tag",
+    "tdm-reservation",
+    "content-usage",
+    "content-signal",
+)  # what crawl/signals.py judges
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,7 @@ class Response:
     headers: dict[str, str]  # names in lower case
     raw: bytes  # the body as it was stored: what payload digests are taken of
     body: bytes  # the body without chunks and compression
+    opt_outs: dict[str, list[str]]  # every value of the headers in OPT_OUTS, which may be sent several times
 
 
 def parse(block: bytes, limits: Limits) -> Response:
@@ -31,9 +38,17 @@ def parse(block: bytes, limits: Limits) -> Response:
     if not status or not (status[0].isascii() and status[0].isdigit() and len(status[0]) == 3):
         raise Unusable(f"bad response: no status in {lines[0][:80]!r}")
     headers = header_fields(lines[1:])
-    return Response(
-        int(status[0]), headers, body, b"" if status[0] != "200" else plain_body(headers, body, limits)
-    )
+    plain = plain_body(headers, body, limits) if status[0] == "200" else b""
+    return Response(int(status[0]), headers, body, plain, _opt_outs(lines[1:]))
+
+
+def _opt_outs(lines: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() in OPT_OUTS:
+            found.setdefault(name.strip().lower(), []).append(value.strip()[:500])
+    return found
 
 
 def split_head(block: bytes) -> tuple[bytes, bytes]:

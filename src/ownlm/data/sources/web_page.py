@@ -60,8 +60,8 @@ def _response(
     meta: dict[str, Any] = {"http_status": answer.status}
     if "last-modified" in answer.headers:
         meta["last_modified"] = answer.headers["last-modified"][:80]
-    if "x-robots-tag" in answer.headers:
-        meta["x_robots_tag"] = answer.headers["x-robots-tag"][:500]
+    for name, values in answer.opt_outs.items():
+        meta[name.replace("-", "_")] = values if len(values) > 1 else values[0]
     return _document(headers, answer.body, content_type, url, place, licence, meta)
 
 
