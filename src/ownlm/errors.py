@@ -56,3 +56,15 @@ class RequestError(OwnlmError):
     def __init__(self, what: str, values: str = "", fix: str = "", param: str | None = None) -> None:
         super().__init__(what, values, fix)
         self.param = param
+
+
+def to_row(error: OwnlmError) -> list[str]:
+    """The error as JSON values, to cross between processes; `from_row` makes it again."""
+    return [type(error).__name__, error.what, error.values, error.fix]
+
+
+def from_row(row: list[str]) -> OwnlmError:
+    kinds: dict[str, type[OwnlmError]] = {kind.__name__: kind for kind in (
+        UsageError, DataError, ArtifactError, DigestMismatch, MachineError, MissingDependency, RequestError,
+    )}  # fmt: skip
+    return kinds.get(row[0], OwnlmError)(*row[1:])

@@ -72,7 +72,7 @@ def test_odd_files_are_counted_and_the_rest_is_learned(folder, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = artifact.read(tmp_path / "out" / "corpus").metrics
     steps = {step["step"]: step for step in metrics["funnel"]["steps"]}
-    assert steps["dedup"]["num_out"] == 12  # ten, the repaired latin text, the one good row
+    assert steps["dedup_exact"]["num_out"] == 12  # ten, the repaired latin text, the one good row
     reasons = " ".join(reason for step in steps.values() for reason in step["dropped"])
     for word in ("symlink", "binary"):
         assert word in reasons, reasons

@@ -142,9 +142,13 @@ def unbalanced(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     problems, before = [], None
     for step in steps:
         if step["num_in"] != step["num_out"] + step["num_dropped"]:
-            problems.append(f"{step['step']}: {step['num_in']} in, {step['num_out']} out, {step['num_dropped']} dropped")
+            problems.append(
+                f"{step['step']}: {step['num_in']} in, {step['num_out']} out, {step['num_dropped']} dropped"
+            )
         if before is not None and step["num_in"] != before:
-            problems.append(f"{step['step']}: {step['num_in']} in, but {before} came out of the step before it")
+            problems.append(
+                f"{step['step']}: {step['num_in']} in, but {before} came out of the step before it"
+            )
         before = step["num_out"]
     return problems
 

@@ -53,7 +53,12 @@ def standard_library() -> Iterator[Document]:
         if data.strip():
             count += 1
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-            facts = {"format": "code", "programming_language": "python", "module": _KNOWN_AS.get(module, module), **meta}
+            facts = {
+                "format": "code",
+                "programming_language": "python",
+                "module": _KNOWN_AS.get(module, module),
+                **meta,
+            }
             yield _document(name, decode(data).text, facts)
     if not count:
         raise DataError(
@@ -61,7 +66,9 @@ def standard_library() -> Iterator[Document]:
         )
     for module, text in stubs.compiled_modules():
         yield _document(
-            f"{module}.pyi", text, {"format": "code", "programming_language": "python", "module": module, **meta}
+            f"{module}.pyi",
+            text,
+            {"format": "code", "programming_language": "python", "module": module, **meta},
         )
     yield from _topics(root, meta)
 

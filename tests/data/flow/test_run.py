@@ -20,7 +20,7 @@ from ownlm.data.flow import compare, recipe, snapshot
 from ownlm.data.flow.execute import read_output
 from ownlm.data.flow.workers import Inline, LocalWorkers
 from ownlm.data.funnel import unbalanced
-from ownlm.errors import DataError, UsageError
+from ownlm.errors import DataError, MachineError, UsageError
 from ownlm.runtime import artifact
 
 MINE = Path(__file__).parent / "steps_of_mine.py"
@@ -238,6 +238,18 @@ def test_a_wrong_pipeline_is_refused_by_name(tmp_path, change, said):
     with pytest.raises(UsageError) as caught:
         recipe.load(file)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("write", [1, 2, 5])
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch, write):
+    """The k-th durable write of every process fails; no document is blamed, and the run goes on afterwards."""
+    chosen = pipeline(tmp_path, corpus(tmp_path / "data"), *STEPS)
+    monkeypatch.setenv("OWNLM_FAULT", f"ENOSPC@{write}-")
+    with pytest.raises(MachineError, match="No space left"):
+        snapshot.make(chosen, tmp_path / "out", LocalWorkers(2))
+    monkeypatch.delenv("OWNLM_FAULT")
+    manifest, _ = snapshot.make(chosen, tmp_path / "out", LocalWorkers(2))
+    assert manifest.metrics["num_quarantined"] == 0 and artifact.verify(tmp_path / "out") == []
 
 
 def test_nothing_left_says_why(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 from ownlm.data.flow.recipe import Pipeline, from_dict
 from ownlm.data.flow.task import Task
 from ownlm.data.flow.workers import Supervisor
-from ownlm.errors import DataError, MachineError, MissingDependency, OwnlmError
+from ownlm.errors import MachineError, MissingDependency, OwnlmError, from_row, to_row
 
 
 class RayWorkers:
@@ -64,7 +64,7 @@ class RayWorkers:
             worker, task = busy.pop(ready)
             answer = json.loads(self._ray.get(ready))
             if "error" in answer:
-                raise DataError(*answer["error"])
+                raise from_row(answer["error"])
             yield task
             if waiting:
                 begin(worker)
@@ -78,5 +78,5 @@ class _Actor:
         try:
             self._supervisor.end(self._supervisor.begin(Task(**json.loads(task))))
         except OwnlmError as error:
-            return json.dumps({"error": [error.what, error.values, error.fix]})
+            return json.dumps({"error": to_row(error)})
         return json.dumps({})

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ownlm.data.flow.step import Note
+from ownlm.errors import OwnlmError
 from ownlm.records import Document, Drop
 
 Transform = Callable[[Iterator[Document]], Iterator[Document | Drop | Note]]
@@ -108,7 +109,7 @@ def _named(name: str, step: Transform, fed: Iterator[Document]) -> Iterator[Docu
 
     try:
         yield from step(guarded())
-    except BrokenStep:
+    except (BrokenStep, OwnlmError):  # a wrong option or a full disk is no fault of the document
         raise
     except Exception as error:
         if upstream and (

@@ -23,7 +23,7 @@ from pathlib import Path
 from ownlm.data.flow.chain import BrokenStep
 from ownlm.data.flow.recipe import Pipeline
 from ownlm.data.flow.task import GivenUp, Task, UnitFailed, perform
-from ownlm.errors import DataError, OwnlmError
+from ownlm.errors import DataError, OwnlmError, from_row, to_row
 
 MOST_ATTEMPTS = 2
 MOST_IN_A_ROW = 20  # units on which a step raises, one after the other: then the step is broken, not the data
@@ -49,7 +49,7 @@ def run_guarded(task: Task, pipeline: Pipeline) -> None:
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
             return
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (_BROKEN, _REFUSED):
-            raise DataError(*json.loads(message))
+            raise from_row(json.loads(message))
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _FAILED:
             failures.append(unit)
             note_failure(given_up, failures, unit, message)
@@ -89,9 +89,11 @@ def run_inline(task: Task, pipeline: Pipeline) -> None:
             failures.append(error.number)
             note_failure(given_up, failures, error.number, str(error))
         except BrokenStep as error:
-            raise DataError(
-                "A step breaks its contract.", str(error), 'see docs/data.md, "a step of your own"'
-            ) from error
+            raise _broken(error) from error
+
+
+def _broken(error: BrokenStep) -> DataError:
+    return DataError("A step breaks its contract.", str(error), 'see docs/data.md, "a step of your own"')
 
 
 def note_failure(given_up: GivenUp, failures: list[int], unit: int, message: str) -> None:
@@ -124,14 +126,10 @@ def _child(task: Task, pipeline: Pipeline, given_up: GivenUp, beat: mmap.mmap) -
         _write(beat, error.number, str(error))
         code = _FAILED
     except BrokenStep as error:
-        _write(
-            beat,
-            -1,
-            json.dumps(["A step breaks its contract.", str(error), 'see docs/data.md, "a step of your own"']),
-        )
+        _write(beat, -1, json.dumps(to_row(_broken(error))))
         code = _BROKEN
     except OwnlmError as error:
-        _write(beat, -1, json.dumps([error.what, error.values[:1500], error.fix]))
+        _write(beat, -1, json.dumps(to_row(error)))
         code = _REFUSED
     except BaseException:
         traceback.print_exc()

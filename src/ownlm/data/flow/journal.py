@@ -18,6 +18,7 @@ from ownlm.data import store
 from ownlm.data.flow.chain import Dropped, Noted, Passed
 from ownlm.data.funnel import Funnel
 from ownlm.records import Document, Drop
+from ownlm.runtime.files import machine_error
 
 READ = "read"
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
@@ -154,5 +155,8 @@ class Journal:
 
 def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        raise machine_error(error, "writing the journal of a task") from error

@@ -1,6 +1,6 @@
 """`python -m ownlm.data.flow.worker`: a supervisor that runs one task after the other, each in a guarded child.
 
-Lines of JSON. In: first the pipeline, then tasks. Out: {"done": number} or {"error": [what, values, fix]} per task.
+Lines of JSON. In: first the pipeline, then tasks. Out: {"done": number} or {"error": [kind, what, values, fix]} per task.
 It ends when its input ends, so a killed parent leaves nothing behind.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from ownlm.data.flow import recipe
 from ownlm.data.flow.guard import die_with, run_guarded
 from ownlm.data.flow.task import Task
-from ownlm.errors import OwnlmError
+from ownlm.errors import OwnlmError, to_row
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def _answer(line: str, pipeline: recipe.Pipeline) -> dict[str, Any]:
     try:
         run_guarded(task, pipeline)
     except OwnlmError as error:
-        return {"error": [error.what, error.values, error.fix]}
+        return {"error": to_row(error)}
     return {"done": task.number}
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from ownlm.data.flow.guard import run_inline
 from ownlm.data.flow.recipe import Pipeline
 from ownlm.data.flow.task import Task, to_line
-from ownlm.errors import DataError, MachineError
+from ownlm.errors import MachineError, from_row
 
 
 class Workers(Protocol):
@@ -90,7 +90,7 @@ class Supervisor:
             )
         answer = json.loads(line)
         if "error" in answer:
-            raise DataError(*answer["error"])
+            raise from_row(answer["error"])
 
     def kill(self) -> None:
         """Its child goes with it."""
