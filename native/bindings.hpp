@@ -44,5 +44,6 @@ T* allocate(size_t count) {
 // One function per source file of the module.
 void bind_filters(nb::module_& module);
 void bind_duplicates(nb::module_& module);
+void bind_extract(nb::module_& module);
 
 }  // namespace ownlm

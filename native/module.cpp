@@ -273,4 +273,5 @@ NB_MODULE(_native, m) {
       .def("cut", &PieceCutter::cut, "text"_a, "unknown_score"_a, "unknown_id"_a, "single"_a);
   ownlm::bind_filters(m);
   ownlm::bind_duplicates(m);
+  ownlm::bind_extract(m);
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from growth import check_growth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,7 +254,7 @@ def test_hostile_texts_take_linear_time(planted: tuple[Path, list[list[str]]], t
             decide(step, unit * (num // len(unit)))
             return time.process_time() - began
 
-        assert min(seconds(1 << 15) for _ in range(2)) <= 5 * min(seconds(1 << 13) for _ in range(2)) + 0.05
+        check_growth(seconds, 1 << 11, 1 << 15, most=64, floor=0.002)
 
 
 def _documents(limit: int) -> list[str]:

@@ -42,13 +42,13 @@ def start(seed: int) -> Trained:
 
 
 @functools.cache
-def trained(num_models: int = 4, steps: int = 60) -> tuple[tuple[Trained, ...], tuple[Trained, ...]]:
+def trained(num_models: int = 4, steps: int = 30) -> tuple[tuple[Trained, ...], tuple[Trained, ...]]:
     """(models of other seeds, three checkpoints of the first), each trained on all 60 texts."""
     starts = [start(seed) for seed in range(num_models)]
     checkpoints: list[Trained] = []
 
     def after(step: int, models: list[Trained]) -> None:
-        if step in (10, 25, 40):
+        if step in (5, 12, 20):
             checkpoints.append(models[0])
 
     masks = torch.ones(num_models, NUM_TEXTS)

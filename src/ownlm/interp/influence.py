@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.func import grad, jacfwd
+from torch.func import grad, jacrev
 
 from ownlm.errors import UsageError
 from ownlm.interp.gradients import (
@@ -89,15 +89,18 @@ def lissa(
     train: Examples,
     query: Examples,
     damping: float = 1e-2,
-    scale: float = 10.0,
+    scale: float | None = None,
     steps: int = 200,
     batch: int = 16,
     seed: int = 0,
 ) -> Tensor:
     """Stochastic Neumann series (Agarwal et al. 2017, arXiv:1602.03943): u <- v + u - (C_batch + damping) u / scale.
 
-    `scale` must be above the largest eigenvalue of every batch's damped curvature; UsageError when the series grows.
+    `scale` must be above the largest eigenvalue of every batch's damped curvature (default: three times that of all
+    examples together, since batches differ); UsageError when the series grows all the same. The number of steps that
+    is needed grows with scale / damping.
     """
+    scale = 3 * largest_eigenvalue(trained, train, seed) + damping if scale is None else scale
     random = generator(seed, "lissa")
     solved = []
     for wanted in torch.cat(list(gradients(trained, query))):
@@ -110,6 +113,17 @@ def lissa(
                 raise UsageError("The series of LiSSA grows without end.", f"scale {scale:g}", "raise scale")
         solved.append(u / scale)
     return _against(torch.stack(solved), trained, train)
+
+
+def largest_eigenvalue(trained: Trained, train: Examples, seed: int = 0, steps: int = 10) -> float:
+    """Of the Gauss-Newton curvature, by power iteration: a little too small, never too large."""
+    drawn = generator(seed, "eigenvalue").standard_normal(trained.num_weights())
+    vector, size = torch.from_numpy(drawn).float(), 0.0
+    for _ in range(steps):
+        vector = vector / vector.norm().clamp(min=1e-30)
+        product = curvature_product(trained, train, vector, "gauss-newton")
+        size, vector = float(vector.dot(product)), product
+    return size
 
 
 def tracin(
@@ -142,5 +156,5 @@ def _hessian(trained: Trained, piece: Examples) -> Tensor:
         each = torch.vmap(lambda x, y: loss_of(trained.logits(weights, x), y))
         return each(piece.inputs, piece.targets).sum()
 
-    matrix: Tensor = jacfwd(grad(total), chunk_size=256)(flat(trained.weights))
+    matrix: Tensor = jacrev(grad(total), chunk_size=256)(flat(trained.weights))
     return matrix

@@ -23,7 +23,7 @@ from ownlm.runtime.seed import generator
 ROWS = 4096  # weights whose signs are held at once: ROWS * k floats
 
 
-def trak(models: Sequence[Trained], train: Examples, query: Examples, width: int = 256, damping: float = 1e-6, seed: int = 0) -> Tensor:  # fmt: skip
+def trak(models: Sequence[Trained], train: Examples, query: Examples, width: int = 256, damping: float = 1e-2, seed: int = 0) -> Tensor:  # fmt: skip
     """[Q, N]. `models`: one or more, trained alike with other seeds or on random halves of the examples (better).
 
     `width` is k. `damping` times the mean of the diagonal of Phi'Phi is added to it, so that k > N works too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_run import STEPS, corpus, files_of, mine, pipeline
+from test_pipelines import STEPS, corpus, files_of, mine, pipeline
 
 from ownlm.data.flow import snapshot
 from ownlm.data.flow.workers import LocalWorkers

@@ -8,6 +8,7 @@ import time
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
+from growth import check_growth
 from reading import read, reasons
 
 from ownlm.data.sources import wikitext
@@ -201,8 +202,7 @@ UNITS = ["[[", "{{", "{|", "[[a|", "[[a]]", "{{a}}", "<ref>", "<ref/>", "''", "=
 
 @pytest.mark.parametrize("unit", ["[[a|", "{{[[", "== a ==\n", "( "])
 def test_wikitext_takes_linear_time(unit):
-    small = seconds(unit * (1 << 12))
-    assert seconds(unit * (1 << 14)) <= 6 * max(small, 0.005)
+    check_growth(lambda count: seconds(unit * count), 1 << 10, 1 << 14, most=64, floor=0.002)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import time
 import zipfile
 
 import pytest
+from growth import check_growth
 from reading import read
 
 from ownlm.data.limits import Limits
@@ -78,8 +79,7 @@ def seconds(folder, name, size, times):
     "name", ["versions.warc", "chunks.warc", "magic.warc.gz", "quotes.csv", "attribute.xml"]
 )
 def test_readers_take_linear_time(tmp_path, name):
-    small = seconds(tmp_path, name, 1 << 16, 2)
-    assert seconds(tmp_path, name, 1 << 18, 2) <= 6 * max(small, 0.01)
+    check_growth(lambda size: seconds(tmp_path, name, size, 1), 1 << 15, 1 << 19, most=64, floor=0.005)
 
 
 @pytest.mark.slow
