@@ -45,5 +45,6 @@ T* allocate(size_t count) {
 void bind_filters(nb::module_& module);
 void bind_duplicates(nb::module_& module);
 void bind_extract(nb::module_& module);
+void bind_language(nb::module_& module);
 
 }  // namespace ownlm

@@ -274,4 +274,5 @@ NB_MODULE(_native, m) {
   ownlm::bind_filters(m);
   ownlm::bind_duplicates(m);
   ownlm::bind_extract(m);
+  ownlm::bind_language(m);
 }

@@ -37,7 +37,7 @@ def test_drops_are_counted_by_reason(built):
     steps = {step["step"]: step for step in metrics["funnel"]["steps"]}
     assert all(step["num_in"] == step["num_out"] + step["num_dropped"] for step in steps.values())
     assert steps["read"]["num_dropped"] >= 1  # the picture
-    assert metrics["train_documents"] + metrics["heldout_documents"] == steps["dedup"]["num_out"]
+    assert metrics["train_documents"] + metrics["heldout_documents"] == steps["dedup_exact"]["num_out"]
     assert metrics["heldout_documents"] >= 1
 
 
