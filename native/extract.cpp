@@ -27,27 +27,31 @@ nb::object string_of(const Code* begin, const Code* end) {
 
 nb::object string_of(const Text32& text) { return string_of(text.data(), text.data() + text.size()); }
 
-// What is kept from page to page. Asks Python for every word and reference that it has not seen; another thread may
-// come in while it asks, so nothing of a page is kept here, and tables change only after the answer.
-struct Memory {
+// What is asked of Python. Handed in with each page: kept here, they would hold the module that holds the reader.
+struct Asked {
   nb::callable word_bits, decoded, lowered;
+};
+
+// What is kept from page to page. Asks for every word and reference that it has not seen; another thread may come in
+// while it asks, so nothing of a page is kept here, and tables change only after the answer.
+struct Memory {
   std::unordered_map<std::string, int64_t> words;
   std::unordered_map<Text32, Text32> references;
 
-  int64_t bits_of(const std::string& word) {
+  int64_t bits_of(const std::string& word, const Asked& asked) {
     if (const auto found = words.find(word); found != words.end()) return found->second;
-    const int64_t bits = nb::cast<int64_t>(word_bits(word));
+    const int64_t bits = nb::cast<int64_t>(asked.word_bits(word));
     if (words.size() >= kMostWords) words.clear();
     words.emplace(word, bits);
     return bits;
   }
 
-  void append_decoded(const Text32& reference, Text32& text) {
+  void append_decoded(const Text32& reference, const Asked& asked, Text32& text) {
     if (const auto found = references.find(reference); found != references.end()) {
       text += found->second;
       return;
     }
-    const nb::object answer = decoded(string_of(reference));
+    const nb::object answer = asked.decoded(string_of(reference));
     Text32 made(static_cast<size_t>(PyUnicode_GET_LENGTH(answer.ptr())), U'\0');
     for (size_t i = 0; i < made.size(); ++i) made[i] = PyUnicode_READ_CHAR(answer.ptr(), static_cast<Py_ssize_t>(i));
     text += made;
@@ -88,9 +92,9 @@ struct Masks {
 // What BlockReader asks about one page.
 class Page {
  public:
-  Page(Memory& memory, const Names& names, const Masks& masks, int64_t most_elements, int64_t most_blocks)
-      : marked(masks.marked), most_elements(most_elements), most_blocks(most_blocks), memory_(memory), names_(names),
-        masks_(masks) {}
+  Page(Memory& memory, const Asked& asked, const Names& names, const Masks& masks, int64_t most_elements, int64_t most_blocks)
+      : marked(masks.marked), most_elements(most_elements), most_blocks(most_blocks), memory_(memory), asked_(asked),
+        names_(names), masks_(masks) {}
 
   const int64_t marked, most_elements, most_blocks;
 
@@ -112,7 +116,7 @@ class Page {
       name_ += static_cast<char>(html::lower(*p));
     }
     if (!plain) {
-      const nb::bytes bytes = nb::cast<nb::bytes>(memory_.lowered(string_of(begin, end)));
+      const nb::bytes bytes = nb::cast<nb::bytes>(asked_.lowered(string_of(begin, end)));
       name_.assign(bytes.c_str(), bytes.size());
     }
     if (const auto found = names_.numbers.find(name_); found != names_.numbers.end()) return names_.facts[found->second];
@@ -135,7 +139,7 @@ class Page {
     for (size_t at = 0; at < hints_.size();) {
       size_t stop = at;
       while (stop < hints_.size() && stop - at < kLongestWord && hints_[stop] >= 'a' && hints_[stop] <= 'z') ++stop;
-      if (stop - at > 1) bits |= memory_.bits_of(hints_.substr(at, stop - at));
+      if (stop - at > 1) bits |= memory_.bits_of(hints_.substr(at, stop - at), asked_);
       at = std::max(stop, at + 1);
     }
     if (bits & masks_.article && bits & masks_.text) bits |= masks_.both;
@@ -153,7 +157,7 @@ class Page {
         continue;
       }
       scratch_.append(text, last, at - last);
-      memory_.append_decoded(text.substr(at, end - at), scratch_);
+      memory_.append_decoded(text.substr(at, end - at), asked_, scratch_);
       last = at = end;
     }
     scratch_.append(text, last);
@@ -191,6 +195,7 @@ class Page {
   }
 
   Memory& memory_;
+  const Asked& asked_;
   const Names& names_;
   const Masks& masks_;
   Names own_;  // tags of the page's own making
@@ -202,10 +207,9 @@ class PageReader {
  public:
   // tags: name -> (kind, bits), in any order. masks: bits of an article's hints, of a text's, what both mean, of what
   // is hidden, of an element whose text is dropped.
-  PageReader(nb::dict tags, nb::callable word_bits, nb::callable decoded, nb::callable lowered, nb::type_object block,
-             std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t> masks, int64_t most_elements, int64_t most_blocks)
-      : memory_{word_bits, decoded, lowered, {}, {}}, block_(block),
-        masks_{std::get<0>(masks), std::get<1>(masks), std::get<2>(masks), std::get<3>(masks), std::get<4>(masks)},
+  PageReader(nb::dict tags, std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t> masks, int64_t most_elements,
+             int64_t most_blocks)
+      : masks_{std::get<0>(masks), std::get<1>(masks), std::get<2>(masks), std::get<3>(masks), std::get<4>(masks)},
         most_elements_(most_elements), most_blocks_(most_blocks) {
     for (const std::string_view name : html::kTagNames) names_.add(std::string(name), 0, html::kIgnored, 0);
     for (auto [name, facts] : tags) {
@@ -218,25 +222,27 @@ class PageReader {
   }
 
   // (blocks, tags, parents, own, inherited, starts, ends, head) of tree.Tree, or the name of the limit that it breaks.
-  nb::object read(nb::str string) {
+  // block: the class of a Block.
+  nb::object read(nb::str string, nb::callable word_bits, nb::callable decoded, nb::callable lowered, nb::type_object block) {
+    const Asked asked{word_bits, decoded, lowered};
     PyObject* text = string.ptr();
     const size_t size = static_cast<size_t>(PyUnicode_GET_LENGTH(text));
     switch (PyUnicode_KIND(text)) {
-      case PyUnicode_1BYTE_KIND: return read_as(string, PyUnicode_1BYTE_DATA(text), size);
-      case PyUnicode_2BYTE_KIND: return read_as(string, PyUnicode_2BYTE_DATA(text), size);
-      default: return read_as(string, PyUnicode_4BYTE_DATA(text), size);
+      case PyUnicode_1BYTE_KIND: return read_as(string, PyUnicode_1BYTE_DATA(text), size, asked, block);
+      case PyUnicode_2BYTE_KIND: return read_as(string, PyUnicode_2BYTE_DATA(text), size, asked, block);
+      default: return read_as(string, PyUnicode_4BYTE_DATA(text), size, asked, block);
     }
   }
 
  private:
   template <class Code>
-  nb::object read_as(nb::str string, const Code* source, size_t size) {
-    Page page(memory_, names_, masks_, most_elements_, most_blocks_);
+  nb::object read_as(nb::str string, const Code* source, size_t size, const Asked& asked, nb::type_object block) {
+    Page page(memory_, asked, names_, masks_, most_elements_, most_blocks_);
     html::BlockReader<Code, Page> reader(source, size, page);
     const html::Refused refused = reader.read();
     if (refused != html::Refused::kNo) return nb::str(refused == html::Refused::kBlocks ? "blocks" : "elements");
     nb::list blocks, tags, head;
-    for (const html::BlockRow& row : reader.blocks) blocks.append(block_of(row));
+    for (const html::BlockRow& row : reader.blocks) blocks.append(block_of(row, block));
     for (const int tag : reader.tags) tags.append(page.name_of(tag));
     for (const html::HeadRow& row : reader.head) {
       PyObject* value = PyUnicode_Substring(string.ptr(), static_cast<Py_ssize_t>(row.begin), static_cast<Py_ssize_t>(row.end));
@@ -254,10 +260,10 @@ class PageReader {
   }
 
   // A tree.Block: made as tuple.__new__ makes it, without the call of the class.
-  nb::object block_of(const html::BlockRow& row) const {
+  nb::object block_of(const html::BlockRow& row, nb::type_object block) const {
     const nb::object marker = row.marker >= 0 ? nb::object(nb::str((std::to_string(row.marker) + ". ").c_str()))
                                               : markers_[row.marker - html::kNone];
-    PyTypeObject* type = reinterpret_cast<PyTypeObject*>(block_.ptr());
+    PyTypeObject* type = reinterpret_cast<PyTypeObject*>(block.ptr());
     nb::object made = nb::steal(type->tp_alloc(type, 8));
     if (!made.is_valid()) throw nb::python_error();
     nb::object parts[] = {string_of(row.text), nb::int_(row.node), kinds_[row.kind], nb::int_(row.links),
@@ -267,7 +273,6 @@ class PageReader {
   }
 
   Memory memory_;
-  nb::type_object block_;
   Masks masks_;
   int64_t most_elements_, most_blocks_;
   Names names_;
@@ -278,11 +283,9 @@ class PageReader {
 
 void bind_extract(nb::module_& m) {
   nb::class_<PageReader>(m, "PageReader", "HTML source -> the lists of data.extract.tree.Tree.")
-      .def(nb::init<nb::dict, nb::callable, nb::callable, nb::callable, nb::type_object,
-                    std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t>, int64_t, int64_t>(),
-           "tags"_a, "word_bits"_a, "decoded"_a, "lowered"_a, "block"_a, "masks"_a, "most_elements"_a,
-           "most_blocks"_a)
-      .def("read", &PageReader::read, "source"_a);
+      .def(nb::init<nb::dict, std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t>, int64_t, int64_t>(), "tags"_a, "masks"_a,
+           "most_elements"_a, "most_blocks"_a)
+      .def("read", &PageReader::read, "source"_a, "word_bits"_a, "decoded"_a, "lowered"_a, "block"_a);
 }
 
 }  // namespace ownlm

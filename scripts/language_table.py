@@ -29,6 +29,7 @@ NAMES = ("unigrams", "bigrams", "trigrams", "quadrigrams")
 FLOORS = (1e-4, 2e-5, 4e-6, 4e-6)  # frequency that a gram is given where a language does not have it
 KEPT = (4_000, 20_000, 40_000, 40_000)
 RAREST = (0.0, 0.0, 2e-6, 2e-6)
+IMPORTANCE = (0.5, 0.5, 1.0, 1.5)  # of a gram by its length: short ones repeat what the long ones say
 
 
 def frequencies(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -47,7 +48,7 @@ def frequencies(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
                 if value > RAREST[order]:
                     now[gram] = value
         text = "".join(now)
-        codes, _ = grams.codes_of(text)
+        codes, _ = grams.codes_of(text.lower())
         if len(codes) != len(now) * (order + 1):
             raise SystemExit(f"{path}: a gram changes its length when lower-cased")
         found.append((_hashed(codes.reshape(len(now), order + 1)), np.array(list(now.values()))))
@@ -76,6 +77,7 @@ def order_rows(
     weights[row, language] = np.log1p(frequency / FLOORS[order])
     merit = np.bincount(row, frequency * (weights[row, language] - weights[row].mean(axis=1)))
     best = np.argsort(-merit, kind="stable")[: KEPT[order]]
+    weights *= IMPORTANCE[order]
     share = np.zeros_like(weights)
     share[row, language] = frequency
     expected = (share[best] * weights[best]).sum(axis=0)

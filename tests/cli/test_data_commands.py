@@ -19,8 +19,12 @@ COMMANDS = ("run", "preview", "report", "recipe", "steps", "diff", "crawl", "sha
 
 def run(*arguments: object) -> str:
     """stdout of a command; its error is raised, and any other exception fails the test."""
-    result = RUNNER.invoke(app, [str(argument) for argument in arguments], env={"OWNLM_QUIET": "1", "COLUMNS": "200"})
-    if result.exception is not None and not (isinstance(result.exception, SystemExit) and not result.exit_code):
+    result = RUNNER.invoke(
+        app, [str(argument) for argument in arguments], env={"OWNLM_QUIET": "1", "COLUMNS": "200"}
+    )
+    if result.exception is not None and not (
+        isinstance(result.exception, SystemExit) and not result.exit_code
+    ):
         raise result.exception
     return result.stdout
 
@@ -37,7 +41,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     (folder / "docs").mkdir()
     text = "The ship leaves the harbour when the tide is high, and the crew sets every sail.\n"
-    for name, content in (("a.txt", text * 3), ("b.txt", text * 3), ("c.txt", "short"), ("d.md", "# Rope\n\n" + text * 2 + "<script>")):
+    for name, content in (
+        ("a.txt", text * 3),
+        ("b.txt", text * 3),
+        ("c.txt", "short"),
+        ("d.md", "# Rope\n\n" + text * 2 + "<script>"),
+    ):
         (folder / "docs" / name).write_text(content)
     (folder / "p.yaml").write_text("name: ships\nread: docs\nsteps: [clean, basic_quality, dedup_exact]\n")
     made = parsed("run", folder / "p.yaml", "--out", folder / "one", "--workers", 1)
@@ -57,7 +66,12 @@ def test_the_funnel_is_printed_and_the_report_escapes_what_it_shows(world: Path)
     text = run("report", world / "one")
     assert "dedup_exact" in text and "too short" in text and "2 documents" in text
     page = (world / "one" / "report.html").read_text()
-    assert "<h1>ships</h1>" in page and "&lt;script&gt;" in page and "<script" not in page and "exact duplicate" in page
+    assert (
+        "<h1>ships</h1>" in page
+        and "&lt;script&gt;" in page
+        and "<script" not in page
+        and "exact duplicate" in page
+    )
 
 
 def test_preview_shows_what_each_step_did(world: Path) -> None:
@@ -69,7 +83,9 @@ def test_preview_shows_what_each_step_did(world: Path) -> None:
 
 def test_diff_names_what_went_and_what_was_done(world: Path) -> None:
     found = parsed("diff", world / "one", world / "two")
-    assert [row["source"] for row in found["removed"]] == ["a.txt"] and [row["source"] for row in found["added"]] == ["b.txt"]
+    assert [row["source"] for row in found["removed"]] == ["a.txt"] and [
+        row["source"] for row in found["added"]
+    ] == ["b.txt"]
     assert any("remove" in line for line in found["settings"])
     assert "removed: 1" in run("diff", world / "one", world / "two")
     assert "the same data" in run("diff", world / "one", world / "one")

@@ -19,7 +19,9 @@ def test_lasso_is_where_no_direction_gains() -> None:
     y = 3 * x[:, 1] - 2 * x[:, 4] + 0.1 * random.normal(size=80) + 7
     w = datamodels.lasso(x, y, 0.05, rounds=1000)
     slope = (x - x.mean(0)).T @ ((y - y.mean()) - (x - x.mean(0)) @ w) / 80
-    assert np.allclose(slope[w != 0], 0.05 * np.sign(w[w != 0]), atol=1e-4)  # the conditions of Karush, Kuhn and Tucker
+    assert np.allclose(
+        slope[w != 0], 0.05 * np.sign(w[w != 0]), atol=1e-4
+    )  # the conditions of Karush, Kuhn and Tucker
     assert (np.abs(slope[w == 0]) <= 0.05 + 1e-6).all()
     assert set(np.flatnonzero(np.abs(w) > 0.5)) == {1, 4}
 

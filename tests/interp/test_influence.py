@@ -47,7 +47,9 @@ def logistic() -> tuple[Trained, Examples, Examples, np.ndarray]:
     w = newton(*train, np.ones(60))
     change = np.stack([loss(newton(*train, 1.0 - np.eye(60)[n])) - loss(w) for n in range(60)], axis=1)
     model = Trained({"w": torch.tensor(w, dtype=torch.float32)}, lambda given, x: (given["w"] @ x)[None])
-    pair = [Examples(torch.tensor(a, dtype=torch.float32), torch.tensor(b)[:, None]) for a, b in (train, query)]
+    pair = [
+        Examples(torch.tensor(a, dtype=torch.float32), torch.tensor(b)[:, None]) for a, b in (train, query)
+    ]
     return model, pair[0], pair[1], change
 
 

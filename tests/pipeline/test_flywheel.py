@@ -99,7 +99,9 @@ def test_withdrawal_reaches_rows_that_were_written(tmp_path: Path) -> None:
 
 def test_what_the_service_writes_today_is_read_and_refused_without_consent(tmp_path: Path) -> None:
     feedback = Feedback(tmp_path / "feedback.jsonl")
-    feedback.append({k: v for k, v in rating(1).items() if k != "consent"} | {"comment": "", "model_digest": None})
+    feedback.append(
+        {k: v for k, v in rating(1).items() if k != "consent"} | {"comment": "", "model_digest": None}
+    )
     feedback.append(rating(2) | {"comment": "good", "model_digest": "abc"})
     found = flywheel.harvest(feedback.path, tmp_path / "rows.jsonl")
     assert found.refused == {"no consent": 1} and found.rows == 1
@@ -107,7 +109,9 @@ def test_what_the_service_writes_today_is_read_and_refused_without_consent(tmp_p
     assert row["model_digest"] == "abc" and row["time"].startswith("20")
 
 
-def test_an_endless_line_is_refused_and_the_next_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_line_is_refused_and_the_next_one_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(flywheel, "MOST_LINE", 1000)
     log = write(tmp_path / "log.jsonl", [rating(1, answer="x" * 5000), rating(2)])
     found = flywheel.harvest(log, tmp_path / "rows.jsonl")

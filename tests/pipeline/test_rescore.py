@@ -23,7 +23,9 @@ def encode(texts: Sequence[str]) -> list[np.ndarray]:
 
 
 def test_scores_are_bits_per_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = [Document(str(n), text, "", meta={"title": "t"}) for n, text in enumerate(["abc", "", "hello é", "z"])]
+    documents = [
+        Document(str(n), text, "", meta={"title": "t"}) for n, text in enumerate(["abc", "", "hello é", "z"])
+    ]
     found = list(rescore.scored(documents, MODEL, encode, 256, 64))
     assert [d.id for d in found] == ["0", "1", "2", "3"] and found[1].meta == {"title": "t"}
     for document in (found[0], found[2]):
@@ -35,14 +37,20 @@ def test_scores_are_bits_per_byte(monkeypatch: pytest.MonkeyPatch) -> None:
         assert document.meta["title"] == "t"
     monkeypatch.setattr(rescore, "DOCUMENTS", 1)
     alone = list(rescore.scored(documents, MODEL, encode, 256, 64))
-    assert [d.meta.get("model_bits") for d in alone] == pytest.approx([d.meta.get("model_bits") for d in found], abs=1e-5)
+    assert [d.meta.get("model_bits") for d in alone] == pytest.approx(
+        [d.meta.get("model_bits") for d in found], abs=1e-5
+    )
 
 
 def test_the_step_takes_what_the_model_wrote() -> None:
-    documents = list(rescore.scored([Document(str(n), "word " * n, "") for n in range(1, 9)], MODEL, encode, 256, 64))
+    documents = list(
+        rescore.scored([Document(str(n), "word " * n, "") for n in range(1, 9)], MODEL, encode, 256, 64)
+    )
     kept = [d for d in run_alone(ByScore(fraction=0.5), documents) if isinstance(d, Document)]
     assert len(kept) == 4
-    assert max(d.meta["model_bits"] for d in kept) <= min(d.meta["model_bits"] for d in documents if d not in kept)
+    assert max(d.meta["model_bits"] for d in kept) <= min(
+        d.meta["model_bits"] for d in documents if d not in kept
+    )
 
 
 def test_a_context_is_needed() -> None:

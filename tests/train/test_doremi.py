@@ -43,7 +43,9 @@ def model(seed: int) -> Decoder:
 
 
 def settings(seed: int, steps: int = STEPS) -> TrainConfig:
-    return TrainConfig(steps, seed=seed, compile=False, precision="float32", checkpoint_seconds=1e9, threads=1)
+    return TrainConfig(
+        steps, seed=seed, compile=False, precision="float32", checkpoint_seconds=1e9, threads=1
+    )
 
 
 def trained(weights: dict[str, float], seed: int, folder: Path) -> Decoder:
@@ -86,7 +88,9 @@ def test_the_worst_domain_gains(tmp_path: Path) -> None:
     steps = list(doremi.proxy(model(10), reference, DOMAINS, settings(0), smoothing=0.05, notice=SAID.append))
     assert len(steps) == STEPS
     for step in steps:
-        assert sum(step.weights.values()) == pytest.approx(1) and min(step.weights.values()) >= 0.05 / 3 - 1e-9
+        assert (
+            sum(step.weights.values()) == pytest.approx(1) and min(step.weights.values()) >= 0.05 / 3 - 1e-9
+        )
         assert min(step.excess.values()) >= 0
     weights = doremi.write(tmp_path / "weights.json", steps)
     assert weights["hard"] == max(weights.values()) and weights["noise"] == min(weights.values())

@@ -58,6 +58,12 @@ def run(
             help="Leave out what matches: source, URL, id or collection; * and ? are wild. May repeat."
         ),
     ] = None,
+    shard: Annotated[
+        Path | None,
+        typer.Option(
+            "--shards", help="Then write token shards into this folder (`ownlm data shards` has the options)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a pipeline: every document is kept, changed or dropped for a stated reason, and counted.
@@ -87,13 +93,20 @@ def run(
         team = LocalWorkers(workers or len(os.sched_getaffinity(0)))
     manifest, ran = snapshot.make(chosen, folder, team, notice)
     facts = manifest.metrics
+    tokens = None
+    if shard is not None:
+        from ownlm.pipeline import token_shards
+
+        tokens = token_shards.make(folder, shard, token_shards.ShardSettings(), notice)[0].metrics
     if as_json:
-        print_json({"folder": str(folder), "digest": manifest.digest, "made": ran, **facts})
+        print_json({"folder": str(folder), "digest": manifest.digest, "made": ran, "shards": tokens, **facts})
         return
     if not ran:
         notice(f"{folder} is there already, unchanged")
     _print_funnel(facts)
     out.print(f"report: {folder / 'report.html'}")
+    if tokens is not None:
+        _print_shards(tokens)
 
 
 def _load(pipeline: str, data: list[str] | None, without: list[str] | None = None) -> Any:
@@ -336,7 +349,10 @@ def shards(
     if as_json:
         print_json({"folder": str(target), "digest": manifest.digest, "made": made, **manifest.metrics})
         return
-    facts = manifest.metrics
+    _print_shards(manifest.metrics)
+
+
+def _print_shards(facts: dict[str, Any]) -> None:
     out.print(
         f"{facts['num_documents']:,} documents, {facts['num_tokens']:,} tokens, {facts['num_bytes'] / facts['num_tokens']:.2f} bytes per token"
     )

@@ -20,7 +20,9 @@ GRID = 12  # penalties tried between the smallest that keeps nothing and a thous
 def subsets(num_examples: int, num_subsets: int, share: float = 0.5, seed: int = 0) -> np.ndarray:
     """[M, N] bool: each row has round(share * N) examples, in random."""
     if not 0 < share < 1:
-        raise UsageError("A subset is a part of the examples.", f"share = {share}", "choose it between 0 and 1")
+        raise UsageError(
+            "A subset is a part of the examples.", f"share = {share}", "choose it between 0 and 1"
+        )
     size = max(1, round(share * num_examples))
     masks = np.zeros((num_subsets, num_examples), bool)
     for row in range(num_subsets):
@@ -98,4 +100,4 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 def _ranks(values: np.ndarray) -> np.ndarray:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2)[place]  # type: ignore[no-any-return]
+    return (ends - (counts - 1) / 2)[place]

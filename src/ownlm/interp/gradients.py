@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -156,8 +156,10 @@ def _gauss_newton(trained: Trained, piece: Examples, direction: dict[str, Tensor
         return found
 
     weights = dict(trained.weights)
-    logits, moved = jvp(outputs, (weights,), (direction,))  # [N,T,V] each
+    both: Any = jvp(outputs, (weights,), (direction,))
+    logits, moved = both  # [N,T,V] each
     p = logits.softmax(-1)
     curved = p * (moved - (p * moved).sum(-1, keepdim=True)) * (piece.targets != IGNORE)[..., None]
-    product: Weights = vjp(outputs, weights)[1](curved)[0]
+    pull: Any = vjp(outputs, weights)[1]
+    product: Weights = pull(curved)[0]
     return product

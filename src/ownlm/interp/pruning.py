@@ -50,7 +50,9 @@ def el2n(models: Sequence[Trained], examples: Examples) -> Tensor:
 def keep(scores: Tensor, fraction: float, part: Part = "highest") -> Tensor:
     """[N] bool: round(fraction * N) examples, the highest, the lowest or the middle scores. Ties go by number."""
     if not 0 < fraction <= 1:
-        raise UsageError("The kept part is a share.", f"fraction = {fraction}", "choose it above 0, at most 1")
+        raise UsageError(
+            "The kept part is a share.", f"fraction = {fraction}", "choose it above 0, at most 1"
+        )
     if bool(torch.isnan(scores).any()):
         raise UsageError("A score is not a number.", f"{int(torch.isnan(scores).sum())} of them", "")
     count = max(1, round(fraction * len(scores)))

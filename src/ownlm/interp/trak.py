@@ -10,6 +10,7 @@ the sum over its tokens, its p their mean (section 5.2 of the paper treats token
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +43,8 @@ def trak(models: Sequence[Trained], train: Examples, query: Examples, width: int
         scores += (wanted @ torch.linalg.solve(gram, phi.T)).float() / len(models)
         left += (1 - probabilities(trained, train)) / len(models)
         open_query += (1 - probabilities(trained, query)) / len(models)
-    return open_query[:, None] * scores * left
+    result: Tensor = open_query[:, None] * scores * left
+    return result
 
 
 def project(trained: Trained, examples: Examples, width: int, seed: int) -> Tensor:
@@ -54,7 +56,7 @@ def project(trained: Trained, examples: Examples, width: int, seed: int) -> Tens
             part = piece[:, start : start + ROWS]
             total += (part @ _signs(seed, start, part.shape[1], width)).double()
         found.append(total)
-    return torch.cat(found) / width**0.5
+    return torch.cat(found) / math.sqrt(width)
 
 
 def _signs(seed: int, start: int, rows: int, width: int) -> Tensor:

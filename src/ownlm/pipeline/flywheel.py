@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ownlm.data.flow.step import Note, run_alone
 from ownlm.data.filters.pii import Pii
+from ownlm.data.flow.step import Note, run_alone
 from ownlm.errors import ArtifactError, DataError
 from ownlm.records import Document
 from ownlm.runtime.files import open_atomic, write_json

@@ -40,7 +40,8 @@ def scored(
     source = iter(documents)
     while batch := list(islice(source, DOCUMENTS)):
         rows = [
-            np.concatenate([[bos], np.asarray(ids, np.int64)]) for ids in encode_batch([d.text for d in batch])
+            np.concatenate([[bos], np.asarray(ids, np.int64)])
+            for ids in encode_batch([d.text for d in batch])
         ]
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         tokens = np.concatenate(rows)

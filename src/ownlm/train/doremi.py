@@ -132,7 +132,8 @@ def proxy(
 def updated(weights: np.ndarray, base: np.ndarray, excess: np.ndarray, eta: float, smoothing: float) -> np.ndarray:  # fmt: skip
     """One step of exponentiated gradient ascent, then smoothing towards `base` (algorithm 1, lines 6 to 8)."""
     raised = weights * np.exp(eta * (excess - excess.max()))  # the maximum cancels in the division
-    return (1 - smoothing) * raised / raised.sum() + smoothing * base
+    found: np.ndarray = (1 - smoothing) * raised / raised.sum() + smoothing * base
+    return found
 
 
 def averaged(steps: list[WeightStep]) -> dict[str, float]:

@@ -14,7 +14,8 @@ from ownlm.records import Document, Drop
 
 def corpus(scores: list[float | None]) -> list[Document]:
     return [
-        Document(str(n), "text", str(n), meta={} if s is None else {"model_bits": s}) for n, s in enumerate(scores)
+        Document(str(n), "text", str(n), meta={} if s is None else {"model_bits": s})
+        for n, s in enumerate(scores)
     ]
 
 

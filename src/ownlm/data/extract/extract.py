@@ -112,7 +112,7 @@ def choose(tree: Tree, title: str, comments: bool = False) -> NDArray[np.int64]:
     """Ascending indices of the blocks that are main text."""
     chosen = decide(tree, probabilities(features(tree, title), weights()))
     if comments:
-        inherited = np.array(tree.inherited)[[block.node for block in tree.blocks]]
+        inherited = tree.inherited[[block.node for block in tree.blocks]]
         sizes = np.array([len(block.text) for block in tree.blocks])
         chosen |= (inherited & COMMENT > 0) & (sizes >= _COMMENT_SIZE)
     return np.flatnonzero(chosen)

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ownlm.data.extract import hints
-from ownlm.data.extract.tree import Block, Tree
+from ownlm.data.extract.tree import Block, Numbers, Tree
 
 Floats = NDArray[np.float32]
-Numbers = NDArray[np.int64]
 
 _KINDS = {"p": 0, "li": 1, "dd": 2, "dt": 2, "row": 3, "pre": 4, "h1": 5, "h2": 6, "h3": 7}  # h4 to h6: 8
 _NUM_KINDS = 9
@@ -189,7 +188,7 @@ def _around(
     good: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The elements around each block, and where it stands to those that hold most of the good text."""
-    starts, ends, parents = np.array(tree.starts), np.array(tree.ends), np.array(tree.parents)
+    starts, ends, parents = tree.starts, tree.ends, tree.parents
     sums = np.zeros((3, len(nodes) + 1))
     np.cumsum(np.stack([size, links, good]), axis=1, out=sums[:, 1:])
     below = sums[:, ends] - sums[:, starts]  # [3, node]
@@ -228,10 +227,9 @@ def _around(
 
 
 def _bits(tree: Tree, nodes: Numbers) -> Floats:
-    own, inherited = np.array(tree.own, dtype=np.int64), np.array(tree.inherited, dtype=np.int64)
-    near = own[nodes] | own[np.array(tree.parents)[nodes]]
+    near = tree.own[nodes] | tree.own[tree.parents[nodes]]
     shifts = np.arange(_NUM_BITS)
     table = np.empty((len(nodes), 2 * _NUM_BITS), dtype=np.float32)
-    for at, bits in ((0, near), (_NUM_BITS, inherited[nodes])):
+    for at, bits in ((0, near), (_NUM_BITS, tree.inherited[nodes])):
         table[:, at : at + _NUM_BITS] = (bits[:, None] >> shifts) & 1
     return table

@@ -49,6 +49,11 @@ NAMES: tuple[str, ...] = (*(name for name, _ in _GROUPS), *(f"<{tag}>" for tag i
 _BIT = {name: 1 << index for index, name in enumerate(NAMES)}
 HIDDEN = _BIT["hidden"]
 COMMENT = _BIT["comment"]
+ARTICLE_MASKS = (
+    _BIT["article"],
+    _BIT["text"] | _BIT["content"],
+    _BIT[_ARTICLE_TEXT],
+)  # the third for two of them
 _TAG_BITS = {tag: _BIT[f"<{tag}>"] for tag in _TAGS} | {"th": _BIT["<td>"]}
 _PATTERNS = tuple((re.compile(words), _BIT[name]) for name, words in _GROUPS)
 _WORD = re.compile(r"[a-z]{2,40}")
@@ -62,14 +67,15 @@ def name_bits(names: str) -> int:
     """Bits of one lower-case string of class, id, role and itemprop."""
     bits = 0
     for word in _WORD.findall(names):
-        bits |= _word_bits(word)
-    if bits & _BIT["article"] and bits & (_BIT["text"] | _BIT["content"]):
-        bits |= _BIT[_ARTICLE_TEXT]
+        bits |= word_bits(word)
+    article, text, both = ARTICLE_MASKS
+    if bits & article and bits & text:
+        bits |= both
     return bits
 
 
 @lru_cache(maxsize=50_000)
-def _word_bits(word: str) -> int:
+def word_bits(word: str) -> int:
     bits = 0
     for pattern, bit in _PATTERNS:
         if pattern.search(word):

@@ -4,13 +4,15 @@ A tolerant reader of the token level of HTML5 (WHATWG HTML, 13.2.5): quoted attr
 like end at their own end tag, an unclosed comment, quote or tag reaches to the end of the file. Every alternative
 consumes what it has looked at (possessive repeats, end of file as a closing), so nothing is scanned twice.
 Deviations: entities are decoded once per block by the reader of the tokens, script has no escaped states, and
-content that can hold no text of the page (svg, math, noscript) is skipped here as if it were script.
+content that can hold no text of the page (svg, math, noscript) is skipped here as if it were script. Letters and
+white space of markup are those of ASCII, as in HTML5.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
+from html import unescape
 
 _ATTRIBUTES = r"""(?:[^>=]++|=\s*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^\s>]*+))*+"""
 
@@ -36,20 +38,21 @@ TOKEN = re.compile(
     + "|".join(_raw(name, _ATTRIBUTES, _until(name)) for name in _SKIPPED)
     + rf")|(/?+)([a-zA-Z][^\s/>]*+)({_ATTRIBUTES})(?:>|\Z)"
     + r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
-    + r"|[!?/][^>]*+(?:>|\Z))"
+    + r"|[!?/][^>]*+(?:>|\Z))",
+    re.A,
 )
 
 _VALUE = r"""\s*=\s*+(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""
-_HINTS = re.compile(rf"(?<![\w-])(?:class|id|role|itemprop){_VALUE}", re.I)
+_HINTS = re.compile(rf"(?<![\w-])(?:class|id|role|itemprop){_VALUE}", re.I | re.A)
 _HIDDEN = re.compile(
     r"""display\s?:\s?none|visibility\s?:\s?hidden|(?<![\w-])hidden(?![\w-])|aria-hidden\s?=\s?["']?true""",
-    re.I,
+    re.I | re.A,
 )
 
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-]){name}{_VALUE}", re.I)
+    return re.compile(rf"(?<![\w-]){name}{_VALUE}", re.I | re.A)
 
 
 def attribute(attributes: str, name: str) -> str:
@@ -68,3 +71,15 @@ def is_hidden(attributes: str) -> bool:
     if "idden" not in attributes and "none" not in attributes:
         return False
     return _HIDDEN.search(attributes) is not None
+
+
+_LONG_NUMBER = re.compile(r"&#([0-9]{20,}+)")
+
+
+def decoded(text: str) -> str:
+    """`text` with its character references decoded; html.unescape alone fails at numbers of thousands of digits."""
+    return unescape(_LONG_NUMBER.sub(_shortened, text) if "&#" in text else text)
+
+
+def _shortened(match: re.Match[str]) -> str:
+    return "&#" + (match[1].lstrip("0")[:8] or "0")  # eight digits are beyond Unicode as all more are

@@ -39,7 +39,9 @@ class ByScore(Settings):
         bounds = np.array([math.inf, -math.inf])
         if len(scores):
             count = max(1, round(self.fraction * len(scores)))
-            start = {"lowest": 0, "middle": (len(scores) - count) // 2, "highest": len(scores) - count}[self.part]
+            start = {"lowest": 0, "middle": (len(scores) - count) // 2, "highest": len(scores) - count}[
+                self.part
+            ]
             bounds = scores[[start, start + count - 1]]
         return [{"bounds": bounds} for _ in found]
 
@@ -48,7 +50,11 @@ class ByScore(Settings):
         for document in documents:
             score = self._score(document)
             if math.isnan(score):
-                yield document if self.without == "keep" else drop(document, f"no score: meta has no {self.key}")
+                yield (
+                    document
+                    if self.without == "keep"
+                    else drop(document, f"no score: meta has no {self.key}")
+                )
             elif low <= score <= high:
                 yield document
             else:
@@ -59,5 +65,7 @@ class ByScore(Settings):
         """nan where there is none. Raises UsageError for what is no number."""
         value = document.meta.get(self.key, math.nan)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UsageError("A score is a number.", f"{document.source}: {self.key} = {value!r}", "name another key")
+            raise UsageError(
+                "A score is a number.", f"{document.source}: {self.key} = {value!r}", "name another key"
+            )
         return float(value)

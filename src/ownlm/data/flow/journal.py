@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ownlm.data import store
-from ownlm.data.flow.chain import Dropped, Noted, Passed
+from ownlm.data.flow.chain import Dropped, Noted, Passed, StepFailed
 from ownlm.data.funnel import Funnel
 from ownlm.records import Document, Drop
 from ownlm.runtime.files import machine_error
@@ -66,7 +66,7 @@ class Journal:
 
     def event(self, event: Passed | Dropped | Noted) -> None:
         if isinstance(event, Passed):
-            self._lines.append(store.to_line(event.document))
+            self._lines.append(_line(event.document))
             self._add(["p", *event.trace])
         elif isinstance(event, Dropped):
             drop = event.drop
@@ -151,6 +151,16 @@ class Journal:
         os.truncate(self._events_path, events_end)
         os.truncate(self.documents_path, documents_end)
         return documents_end
+
+
+def _line(document: Document) -> bytes:
+    try:
+        return store.to_line(document)
+    except UnicodeEncodeError as error:
+        problem = ValueError(
+            "the text has a lone surrogate, which no file can hold: put the step clean before"
+        )
+        raise StepFailed("write", problem) from error
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -8,7 +8,6 @@ neighbours would hardly use it; words that two of three share stand under both.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from functools import cache
 
@@ -86,7 +85,6 @@ GROUPS: tuple[dict[str, str], ...] = (
             blive havde tilbage""",
     },
 )
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 @cache
@@ -104,10 +102,7 @@ def group_of(language: str) -> int | None:
     return next((index for index, group in enumerate(GROUPS) if language in group), None)
 
 
-def evidence(text: str, group: int) -> Counter[str]:
-    """How many telling words of each language of the group the text has."""
+def evidence(words: list[str], group: int) -> Counter[str]:
+    """How many telling words of each language of the group are among the words of a text, lower-cased."""
     index = _index(group)
-    found: Counter[str] = Counter()
-    for word in _WORD.findall(text.lower()):
-        found.update(index.get(word, ()))
-    return found
+    return Counter(language for word in words for language in index.get(word, ()))

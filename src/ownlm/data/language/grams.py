@@ -16,15 +16,24 @@ _SHIFT = np.uint64(29)
 
 
 @cache
-def _is_letter() -> np.ndarray:
+def is_letter() -> np.ndarray:
     """bool [65536]: letters of the basic plane. Rarer planes hold no letters of the languages known here."""
     return np.array([chr(code).isalpha() for code in range(1 << 16)])
 
 
 def codes_of(text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Code points of the lower-cased text, uint32 [T], and which of them are letters, bool [T]."""
-    codes = np.frombuffer(text.lower().encode("utf-32-le", "replace"), dtype=np.uint32)
-    return codes, _is_letter()[np.minimum(codes, 0xFFFF)]
+    """Code points of a lower-cased text, uint32 [T], and which of them are letters, bool [T]."""
+    codes = np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32)
+    return codes, is_letter()[np.minimum(codes, 0xFFFF)]
+
+
+def main_script(codes: np.ndarray, letter: np.ndarray) -> np.ndarray:
+    """Only the Latin letters, or only the others, whichever fill more bytes of UTF-8: English terms in a Chinese text
+    are many letters and few words."""
+    latin = letter & ((codes < 0x2B0) | ((codes >= 0x1E00) & (codes < 0x1F00)))
+    other = letter & ~latin
+    bytes_of_others = 2 * np.count_nonzero(other) + np.count_nonzero(other & (codes >= 0x800))
+    return other if bytes_of_others > np.count_nonzero(latin) else latin
 
 
 def hashes(codes: np.ndarray, letter: np.ndarray) -> list[np.ndarray]:

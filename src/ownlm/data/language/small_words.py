@@ -138,6 +138,14 @@ LISTED: dict[str, str] = {
 }  # fmt: skip
 
 
+_AROUND = " .,;:!?()[]{}<>/|*_\"«»„“”‘…–—-।،؟؛"
+
+
+def words_of(text: str) -> list[str]:
+    """What stands between spaces in a lower-cased text, without the punctuation around it."""
+    return [word.strip(_AROUND) for word in text.replace("\u2019", "'").split()]
+
+
 @cache
 def speakers() -> dict[str, tuple[str, ...]]:
     """Small word -> the languages that have it, sorted."""
