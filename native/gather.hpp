@@ -13,24 +13,33 @@ class GramTable {
  public:
   static constexpr int kOrders = 4;
   static constexpr size_t kPlane = 1 << 16;
+  static constexpr size_t kLanes = 16;
 
   struct View {
     const uint8_t* is_letter;  // [kPlane]
-    const int32_t* slots;      // [2^slot_bits]
-    const uint32_t* keys;      // [G + 1]
-    const uint8_t* weights;    // [G + 1, width]
-    size_t num_slots, num_rows, width;
+    const int32_t* slots;      // [2^slot_bits], row of the gram whose key has these upper bits; 0 for none
+    const uint32_t* keys;      // [num_rows]
+    const uint8_t* weights;    // [num_rows, width], width a multiple of kLanes
+    size_t num_rows, width;
     int slot_bits;
   };
 
-  explicit GramTable(View view) : view_(view) {}
+  // The lower bits of a key and its row fit one word, so that a lookup touches memory once.
+  explicit GramTable(View view) : view_(view), low_bits_(32 - view.slot_bits), packed_(size_t{1} << view.slot_bits) {
+    for (size_t slot = 0; slot < packed_.size(); ++slot) {
+      const uint32_t row = static_cast<uint32_t>(view.slots[slot]);
+      packed_[slot] = (row << low_bits_) | (view.keys[row] & low_mask());
+    }
+  }
+
+  static bool fits(size_t num_rows, int slot_bits) { return num_rows <= (size_t{1} << slot_bits); }
 
   // Adds to sums [width]; returns the number of letters counted.
   size_t score(const uint32_t* codes, size_t size, uint64_t* sums) const {
     std::vector<uint8_t> letter(size);
     const size_t letters = choose_script(codes, size, letter.data());
-    std::vector<int32_t> rows;
-    rows.reserve(size * kOrders);
+    std::vector<uint32_t> rows(size * kOrders);
+    size_t found = 0;
     uint64_t running[kOrders] = {};  // hash of the letters of this run that end here, per order
     size_t run = 0;
     for (size_t i = 0; i < size; ++i) {
@@ -46,11 +55,12 @@ class GramTable {
         hash ^= hash >> 29;
         running[n] = hash;
         const uint32_t upper = static_cast<uint32_t>(hash >> 32);
-        const int32_t row = view_.slots[upper >> (32 - view_.slot_bits)];
-        if (view_.keys[row] == upper) rows.push_back(row);
+        const uint32_t packed = packed_[upper >> low_bits_];
+        rows[found] = packed >> low_bits_;  // kept only when the key is right: no branch to guess wrong
+        found += ((packed ^ upper) & low_mask()) == 0;
       }
     }
-    add(rows, sums);
+    add(rows.data(), found, sums);
     return letters;
   }
 
@@ -75,21 +85,28 @@ class GramTable {
     return kept == 2 ? other : latin;
   }
 
-  void add(const std::vector<int32_t>& rows, uint64_t* sums) const {
+  void add(const uint32_t* rows, size_t count, uint64_t* sums) const {
     std::vector<uint16_t> part(view_.width);
-    for (size_t from = 0; from < rows.size(); from += kExact) {
+    for (size_t from = 0; from < count; from += kExact) {
       std::fill(part.begin(), part.end(), uint16_t{0});
-      const size_t to = std::min(rows.size(), from + kExact);
+      const size_t to = std::min(count, from + kExact);
       for (size_t r = from; r < to; ++r) {
-        const uint8_t* row = view_.weights + static_cast<size_t>(rows[r]) * view_.width;
-        uint16_t* into = part.data();
-        for (size_t j = 0; j < view_.width; ++j) into[j] = static_cast<uint16_t>(into[j] + row[j]);
+        const uint8_t* row = view_.weights + size_t{rows[r]} * view_.width;
+        for (size_t j = 0; j < view_.width; j += kLanes) add_lanes(row + j, part.data() + j);
       }
       for (size_t j = 0; j < view_.width; ++j) sums[j] += part[j];
     }
   }
 
+  static void add_lanes(const uint8_t* __restrict row, uint16_t* __restrict into) {
+    for (size_t j = 0; j < kLanes; ++j) into[j] = static_cast<uint16_t>(into[j] + row[j]);
+  }
+
+  uint32_t low_mask() const { return (uint32_t{1} << low_bits_) - 1; }
+
   View view_;
+  int low_bits_;
+  std::vector<uint32_t> packed_;
 };
 
 }  // namespace ownlm

@@ -2,7 +2,7 @@
 
     python recipes/flywheel.py --data corpus.txt --log out/assistant/feedback.jsonl --out out/flywheel
 
-Round 1 trains on a corpus of which --noise percent are damaged (characters in random order). Its model scores every
+Round 1 trains on a corpus of which --noise percent are damaged (characters drawn blindly). Its model scores every
 document (pipeline/rescore.py), the step `by_score` keeps --keep percent, and round 2 trains a new model on them for as
 many steps. The control keeps as many documents blindly. What counts is bits per byte on clean held-out text.
 
@@ -62,10 +62,10 @@ def corpus(args: argparse.Namespace, seed: int) -> tuple[list[Document], list[Do
     pieces = [text[n : n + args.piece] for n in range(0, len(text), args.piece)]
     pieces = [pieces[n] for n in random.permutation(len(pieces))[: args.documents]]
     held, used = pieces[: max(2, len(pieces) // 10)], pieces[max(2, len(pieces) // 10) :]
-    found = []
+    found, letters = [], sorted(set(text))
     for number, piece in enumerate(used):
         damaged = bool(random.random() < args.noise / 100)
-        piece = "".join(random.permutation(list(piece))) if damaged else piece
+        piece = "".join(random.choice(letters, len(piece))) if damaged else piece
         found.append(Document(f"{seed}-{number}", piece, "corpus", meta={"damaged": damaged}))
     return found, [Document(f"held-{n}", piece, "held") for n, piece in enumerate(held)]
 

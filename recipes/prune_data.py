@@ -51,8 +51,9 @@ def corpus(args: argparse.Namespace, seed: int) -> tuple[Examples, Examples, Exa
     held = max(4, min(200, len(pieces) // 5))
     used = pieces[2 * held :][: args.texts]
     noisy = random.random(len(used)) < args.noise / 100
+    letters = sorted(set(whole))
     used = [
-        bytes(random.permutation(list(t)).tolist()) if bad else t for t, bad in zip(used, noisy, strict=True)
+        bytes(random.choice(letters, size).tolist()) if bad else t for t, bad in zip(used, noisy, strict=True)
     ]
     return examples(used), examples(pieces[:held]), examples(pieces[held : 2 * held]), noisy
 

@@ -159,27 +159,38 @@ def test_data_order(corpus: Path, tmp_path: Path) -> None:
 
 def test_attribution(corpus: Path, tmp_path: Path) -> None:
     sizes = ["--texts", "40", "--width", "16", "--models", "2", "--subsets", "0", "--seeds", "0"]
-    found = run("attribution.py", "--context", "32", "--steps", "12", *sizes, corpus=corpus, out=tmp_path / "out")
+    found = run(
+        "attribution.py", "--context", "32", "--steps", "12", *sizes, corpus=corpus, out=tmp_path / "out"
+    )
     assert [row["method"] for row in found["rows"]] == ["gradients", "tracin", "influence", "trak"]
     for row in found["rows"]:
         assert len(row["ranks"]) == 2 and 1 <= row["ranks"][0] < row["ranks"][1] <= 40 and row["lds"] is None
 
 
 def test_prune_data(corpus: Path, tmp_path: Path) -> None:
-    found = run("prune_data.py", *TINY, "--width", "16", "--seeds", "0", corpus=corpus, out=tmp_path / "out")["rows"]
+    found = run("prune_data.py", *TINY, "--width", "16", "--seeds", "0", corpus=corpus, out=tmp_path / "out")[
+        "rows"
+    ]
     assert [row["way"] for row in found] == ["whole", "random", "loss", "middle", "el2n", "influence"]
     whole, *others = found
     assert whole["noise_kept"] == whole["noise"] > 0
     for row in others:
-        assert row["texts"] < whole["texts"] and row["tokens"] < whole["tokens"] and 0 < row["bits_per_byte"] < 9
+        assert (
+            row["texts"] < whole["texts"] and row["tokens"] < whole["tokens"] and 0 < row["bits_per_byte"] < 9
+        )
 
 
 def test_doremi(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = run("doremi.py", *TINY, "--width", "16", "--layers", "1", "--seeds", "3", corpus=corpus, out=out)["rows"]
+    found = run("doremi.py", *TINY, "--width", "16", "--layers", "1", "--seeds", "3", corpus=corpus, out=out)[
+        "rows"
+    ]
     equal, chosen = found
     assert set(equal["weights"]) == {"noise", "counting", "corpus"} == set(chosen["excess"])
-    assert sum(chosen["weights"].values()) == pytest.approx(1, abs=1e-3) and chosen["weights"] != equal["weights"]
+    assert (
+        sum(chosen["weights"].values()) == pytest.approx(1, abs=1e-3)
+        and chosen["weights"] != equal["weights"]
+    )
     assert chosen["worst_excess"] == max(chosen["excess"].values())
     written = json.loads((out / "weights" / "weights-3.json").read_text())["weights"]
     assert written == pytest.approx(chosen["weights"], abs=1e-4)
@@ -187,7 +198,9 @@ def test_doremi(corpus: Path, tmp_path: Path) -> None:
 
 def test_flywheel(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = run("flywheel.py", *TINY, "--width", "16", "--piece", "150", "--seeds", "0", corpus=corpus, out=out)
+    found = run(
+        "flywheel.py", *TINY, "--width", "16", "--piece", "150", "--seeds", "0", corpus=corpus, out=out
+    )
     first, chosen, blind = found["rows"]
     assert chosen["documents"] == blind["documents"] < first["documents"]
     assert all(0 < row["bits_per_byte"] < 9 for row in found["rows"])

@@ -102,6 +102,34 @@ def test_the_worst_domain_gains(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "weights.json").read_text())["method"] == "DoReMi"
 
 
-def test_nothing_to_average() -> None:
+def test_average_of_the_steps() -> None:
+    steps = [
+        doremi.WeightStep(n, {"a": share, "b": 1 - share}, {}, 0.0)
+        for n, share in enumerate((1.0, 0.5, 0.3, 0.1))
+    ]
+    assert doremi.averaged(steps)["a"] == pytest.approx(0.475)
+    assert doremi.averaged(steps, 0.5) == pytest.approx({"a": 0.2, "b": 0.8})
     with pytest.raises(UsageError):
         doremi.averaged([])
+
+
+def test_one_reference_for_each_domain(tmp_path: Path) -> None:
+    """A reference that knows `hard` by heart and none of the rest: the weight goes to hard."""
+    blank = model(20)
+    knows = model(21)
+    with torch.no_grad():
+        knows.embedding.weight.mul_(0)  # every token equally likely: log V, what noise costs at best
+    references = {
+        "noise": knows,
+        "easy": knows,
+        "hard": trained(dict(FLOOR, noise=0.0, easy=0.0), 2, tmp_path),
+    }
+    steps = list(
+        doremi.proxy(blank, references, DOMAINS, settings(0, 25), smoothing=0.01, notice=SAID.append)
+    )
+    last = steps[-1].weights
+    assert last["hard"] == max(last.values()) and last["hard"] > 0.5
+    with pytest.raises(UsageError, match="no reference"):
+        next(doremi.proxy(blank, {"noise": knows}, DOMAINS, settings(0), notice=SAID.append))
+    with pytest.raises(UsageError, match="average"):
+        doremi.averaged(steps, 1.0)

@@ -25,7 +25,8 @@ Logits = Callable[[Weights, Tensor], Tensor]
 """(weights, inputs of one example) -> [T, V]. Must be a pure function that torch.func can map and differentiate."""
 Curvature = Literal["hessian", "gauss-newton"]
 
-PIECE = 64  # examples at once: what bounds memory, P floats each
+PIECE = 64  # examples at once ...
+MOST_BYTES = 256 << 20  # ... or fewer, where their gradients would take more
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def pieces(self, size: int = PIECE) -> Iterator[Examples]:
+    def pieces(self, size: int | None = None) -> Iterator[Examples]:
+        size = size or PIECE
         for start in range(0, len(self), size):
             yield Examples(self.inputs[start : start + size], self.targets[start : start + size])
 
@@ -65,8 +67,10 @@ def of_module(model: nn.Module, only: Callable[[str], bool] = lambda name: True)
     if not weights:
         raise UsageError("No weight of the model was chosen.", type(model).__name__, "choose other names")
 
+    fixed = {n: w.detach().clone() for n, w in model.named_parameters() if n not in weights}
+
     def logits(given: Weights, inputs: Tensor) -> Tensor:
-        return functional_call(model, dict(given), (inputs[None],))[0]  # type: ignore[no-any-return]
+        return functional_call(model, {**fixed, **given}, (inputs[None],))[0]  # type: ignore[no-any-return]
 
     return Trained(weights, logits)
 
@@ -104,15 +108,15 @@ def probabilities(trained: Trained, examples: Examples) -> Tensor:
 
 
 def gradients(
-    trained: Trained, examples: Examples, of: Callable[[Tensor, Tensor], Tensor] = loss_of, piece: int = PIECE
+    trained: Trained, examples: Examples, of: Callable[[Tensor, Tensor], Tensor] = loss_of
 ) -> Iterator[Tensor]:
-    """Gradients [n, P] of n <= piece examples at a time, float32, in order; `of` is loss_of or margin_of."""
+    """Gradients [n, P] of at most PIECE examples at a time, float32, in order; `of` is loss_of or margin_of."""
 
     def value(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
         return of(trained.logits(weights, x), y)
 
     each = vmap(grad(value), in_dims=(None, 0, 0))
-    for part in examples.pieces(piece):
+    for part in examples.pieces(max(1, min(PIECE, MOST_BYTES // (4 * trained.num_weights())))):
         found = each(dict(trained.weights), part.inputs, part.targets)
         yield torch.cat([g.flatten(1).float() for g in found.values()], dim=1)
 

@@ -82,7 +82,7 @@ def checked(domains: Domains, weights: Mapping[str, float]) -> dict[str, float]:
 
 def proxy(
     model: nn.Module,
-    reference: nn.Module,
+    reference: nn.Module | Mapping[str, nn.Module],
     domains: Domains,
     config: TrainConfig,
     start: Mapping[str, float] | None = None,
@@ -92,6 +92,9 @@ def proxy(
 ) -> Iterator[WeightStep]:
     """Train `model` in place under group DRO against the trained `reference`; one WeightStep per step.
 
+    `reference`: one model for all domains as in the paper, or one for each, e.g. trained on that domain alone. The
+    weights then go to where most is lost by sharing the model (minimax regret, Agarwal & Zhang 2022, arXiv:2202.05436):
+    the choice where one reference is as far behind as the proxy, so that nothing is left to catch up with.
     `start`: weights of the reference (default: equal). eta, smoothing: as in the paper. Not covered: resuming, the
     proxy is small. Raises UsageError when the loss is no longer finite.
     """
@@ -101,7 +104,11 @@ def proxy(
     weights = base.copy()
     setup = prepare(model, config, notice)
     adamw, muon = setup.optimizers
-    reference.eval()
+    theirs = dict(reference) if isinstance(reference, Mapping) else dict.fromkeys(names, reference)
+    if missing := sorted(set(names) - set(theirs)):
+        raise UsageError("A domain has no reference.", ", ".join(missing), "give one model for each domain")
+    for each in theirs.values():
+        each.eval()
     for step in range(config.num_steps):
         began = time.perf_counter()
         batches = [domains[name](step) for name in names]
@@ -110,7 +117,9 @@ def proxy(
             with autocast(setup.precision, setup.device):
                 found = model.hidden(batch.inputs.to(setup.device)).flatten(0, 1)  # type: ignore[operator]  # [N,D]
             hidden.append(found)
-            behind[number] = _excess(found.detach(), setup.output_weight, reference, batch, setup.device)
+            behind[number] = _excess(
+                found.detach(), setup.output_weight, theirs[names[number]], batch, setup.device
+            )
         weights = updated(weights, base, behind, eta, smoothing)
         for weight, found, batch in zip(weights, hidden, batches, strict=True):
             targets = batch.targets.to(setup.device).flatten()
@@ -136,19 +145,23 @@ def updated(weights: np.ndarray, base: np.ndarray, excess: np.ndarray, eta: floa
     return found
 
 
-def averaged(steps: list[WeightStep]) -> dict[str, float]:
-    """The result: the mean of the weights over all steps."""
+def averaged(steps: list[WeightStep], skip: float = 0.0) -> dict[str, float]:
+    """The result: the mean of the weights over all steps. `skip` leaves out that share of the first ones (0 in the
+    paper, where they are few among many: at first every domain is far behind, what is learned at once most of all)."""
+    steps = steps[int(skip * len(steps)) :]
     if not steps:
-        raise UsageError("There is no step to average.", "0 steps", "run the proxy first")
+        raise UsageError("There is no step to average.", f"skip = {skip}", "run the proxy first, skip less")
     return {name: float(np.mean([step.weights[name] for step in steps])) for name in steps[0].weights}
 
 
-def write(path: Path, steps: list[WeightStep]) -> dict[str, float]:
+def write(path: Path, steps: list[WeightStep], skip: float = 0.0) -> dict[str, float]:
     """The weights as JSON for `mix: {weights_file: ...}`, with the last tenth's mean excess beside them."""
-    weights = averaged(steps)
+    weights = averaged(steps, skip)
     late = steps[-max(1, len(steps) // 10) :]
     excess = {name: float(np.mean([step.excess[name] for step in late])) for name in weights}
-    write_json(path, {"weights": weights, "excess": excess, "steps": len(steps), "method": "DoReMi"})
+    write_json(
+        path, {"weights": weights, "excess": excess, "steps": len(steps), "skip": skip, "method": "DoReMi"}
+    )
     return weights
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 from local_site import page, serve
 
+from ownlm.data.addresses import is_public
 from ownlm.data.crawl import fetch as fetching
 from ownlm.data.crawl.crawl import CrawlSettings, crawl
-from ownlm.data.crawl.fetch import Bounds, FetchError, fetch, is_public
+from ownlm.data.crawl.fetch import Bounds, FetchError, fetch
 from ownlm.data.crawl.urls import canonical
 from ownlm.errors import MachineError, UsageError
 

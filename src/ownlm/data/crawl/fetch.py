@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 import time
@@ -19,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ownlm
+from ownlm.data.addresses import is_public
 from ownlm.data.crawl.robots import TOKEN
 from ownlm.data.crawl.urls import Url
 
 _READ = 1 << 16
 _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 USER_AGENT = f"{TOKEN}/{ownlm.__version__} (+https://pypi.org/project/ownlm)"
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class FetchError(Exception):
@@ -65,18 +64,6 @@ class Reply:
     @property
     def media_type(self) -> str:
         return self.names.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, also when it wraps an IPv4 address."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def fetch(url: Url, bounds: Bounds, any_type: bool = False) -> Reply:

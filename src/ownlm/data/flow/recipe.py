@@ -40,8 +40,8 @@ class Recipe(Settings):
     """What to read; each entry is a path (file, folder, pattern or URL) with its options."""
     steps: tuple[Any, ...] = ()
     """Names of steps, or {name: {option: value}}, in order (`ownlm data steps`)."""
-    part_megabytes: float = Field(16.0, gt=0, le=4096)
-    """Input that one task reads. Another value cuts the output into other files, never into other documents."""
+    part_megabytes: float = Field(4.0, gt=0, le=4096)
+    """Input that one task reads, compressed input counted fourfold. Another value cuts the output into other files, never into other documents."""
     seconds_per_document: float = Field(10.0, gt=0)
     """Processor time after which a document is given up and quarantined."""
     megabytes_per_worker: int = Field(512, ge=64)

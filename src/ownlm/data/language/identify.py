@@ -5,8 +5,8 @@ first to the last, at most 5, so that the time per document is bounded. URLs, ad
 code are left out. Each window gives probabilities (the table's scores, tempered by 1 / sqrt(letters), the softmax of
 them); the document's are their mean weighted by letters, so a document half German and half English has 0.5 each.
 
-What is added to the table's scores: SMALL_WEIGHT per small word (`small_words`), CLOSE_WEIGHT per telling word where
-the best language has near neighbours (`close`), and PRIOR.
+`rank` adds small words and what is usual to the table's scores; `close` adds telling words where the best language has
+near neighbours.
 
 A window whose letters and small words fit the winning language badly counts as "unknown" (`_fits`): most languages of
 the world are not in the table, and their texts must not pass as a neighbour's. All constants were set on one half of
@@ -21,23 +21,21 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
 from ownlm.data.language import close, grams, table
 from ownlm.data.language.codes import UNKNOWN
+from ownlm.data.language.rank import rank
 from ownlm.data.language.scripts import by_script
 from ownlm.data.language.small_words import speakers, words_of
 
 WINDOW = 512  # characters
 MOST_WINDOWS = 5
+PIECE = 128  # characters of a piece of a window that may be in several languages
+MOST_UNKNOWN = 0.15  # share of the letters of such a window in pieces of no known language
+MOST_OF_ONE = 0.85  # and of its main language
 FIT_OWN_SCRIPT = 0.4  # where a script has one language here, only gibberish in it must be told
 OWN_SCRIPT = frozenset(("bn", "el", "gu", "he", "hy", "ja", "ka", "ko", "pa", "ta", "te", "th", "zh"))
-SMALL_WEIGHT = 8.0  # in the unit of the table's scores
-CLOSE_WEIGHT = 10.0
+CLOSE_WEIGHT = 10.0  # what a telling word adds, in the unit of the table's scores
 SERBIAN_BEHIND = 25.0  # Serbian in Latin letters needs telling words, in the same unit
-# Added to the tempered score. Esperanto and Latin are hardly ever the language of a page and near to many that are.
-# The Malay of web corpora is half Indonesian, the Bosnian has less text behind its counts than the Croatian.
-PRIOR = {"eo": -4.0, "la": -4.0, "bs": 0.6, "id": 0.8, "nb": 0.4}
 SMALLEST_SHARE = 0.05  # languages below are not listed
 _NOISE = re.compile(
     r"```[^`]{0,512}(?:```|$)|`[^`\n]{1,80}`|(?:https?://|www\.)\S{1,512}|\S{1,64}@[\w.-]{1,64}|"
@@ -79,7 +77,7 @@ def windows(text: str) -> list[str]:
     if len(text) <= WINDOW:
         return [text]
     count = min(MOST_WINDOWS, -(-len(text) // WINDOW))
-    starts = np.linspace(0, max(len(text) - WINDOW, 0), count).astype(int).tolist()
+    starts = [(len(text) - WINDOW) * at // (count - 1) for at in range(count)]
     ends = [min(start + WINDOW, *starts[i + 1 : i + 2], len(text)) for i, start in enumerate(starts)]
     return [text[start:end] for start, end in zip(starts, ends, strict=True)]
 
@@ -107,24 +105,57 @@ def plain(text: str) -> str:
 def _window(text: str) -> tuple[dict[str, float], int]:
     """Probabilities of one window and its number of letters."""
     text = plain(text)
-    known = table.load()
-    scores, letters = known.scores(text)
-    if not letters:
-        return {}, 0
+    shares, letters = _judged(text)
+    if UNKNOWN in shares and len(text) > 2 * PIECE and (mixed := _mixture(text)):
+        return mixed, letters
+    return shares, letters
+
+
+def _mixture(text: str) -> dict[str, float]:
+    """Shares of a window whose pieces are each in some language, though as a whole it fits none. Empty when they all
+    are in one language or too many in none: then the misfit of the whole says more."""
+    shares: dict[str, float] = {}
+    counted = 0
+    for piece in _pieces(text):
+        found, letters = _judged(piece)
+        counted += letters
+        for language, share in found.items():
+            shares[language] = shares.get(language, 0.0) + share * letters
+    most = max((share for language, share in shares.items() if language != UNKNOWN), default=0.0)
+    if shares.get(UNKNOWN, 0.0) > MOST_UNKNOWN * counted or most > MOST_OF_ONE * counted:
+        return {}
+    return {language: share / counted for language, share in shares.items()}
+
+
+def _pieces(text: str) -> list[str]:
+    """Lines, since a page changes its language between lines; short ones joined with the next, long ones cut."""
+    found, line = [], ""
+    for part in text.split("\n"):
+        line += part + "\n"
+        if len(line) >= PIECE // 2:
+            found += [line[at : at + PIECE] for at in range(0, max(len(line) - PIECE // 2, 1), PIECE)]
+            line = ""
+    return [*found, line]
+
+
+def _judged(text: str) -> tuple[dict[str, float], int]:
+    """Probabilities of a lower-cased text in one language, or "unknown"; and its number of letters."""
     words = words_of(text)
-    small = _small_words(words)
-    heat = 1.0 / math.sqrt(letters)
-    logits = (scores + SMALL_WEIGHT * small) * heat + _prior()
-    best = int(logits.argmax())
-    language = known.languages[best]
-    fit = float(scores[best]) / (letters * float(known.expected[best]))
-    if not _fits(language, fit, float(small[best]) / max(len(words), 1), letters):
+    known, of = table.load(), _speakers()
+    ranked = rank(text, [at for word in words if word in of for at in of[word]])
+    if not ranked.letters:
+        return {}, 0
+    language = known.languages[ranked.best]
+    fit = ranked.score / (ranked.letters * known.expected[language])
+    if not _fits(language, fit, ranked.small / max(len(words), 1), ranked.letters):
         codes, letter = grams.codes_of(text)
-        return {by_script(codes[grams.main_script(codes, letter)]) or UNKNOWN: 1.0}, letters
-    _tell_close_ones_apart(words, logits, heat, best)
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    return {known.languages[i]: float(shares[i]) for i in np.flatnonzero(shares > 1e-4).tolist()}, letters
+        return {by_script(codes[grams.main_script(codes, letter)]) or UNKNOWN: 1.0}, ranked.letters
+    logits = {known.languages[at]: logit for at, logit in ranked.near}
+    _tell_close_ones_apart(words, logits, language, 1.0 / math.sqrt(ranked.letters))
+    top = max(logits.values())
+    shares = {name: math.exp(logit - top) for name, logit in logits.items()}
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}, ranked.letters
 
 
 def _fits(language: str, fit: float, share_of_small_words: float, letters: int) -> bool:
@@ -135,33 +166,17 @@ def _fits(language: str, fit: float, share_of_small_words: float, letters: int) 
 
 
 @cache
-def _prior() -> np.ndarray:
-    return np.array([PRIOR.get(language, 0.0) for language in table.load().languages])
-
-
-@cache
 def _speakers() -> dict[str, tuple[int, ...]]:
     languages = table.load().languages
     return {word: tuple(map(languages.index, of)) for word, of in speakers().items()}
 
 
-def _small_words(words: list[str]) -> np.ndarray:
-    """How many of the words are small words of each language, int64 [L]."""
-    of = _speakers()
-    found: list[int] = []
-    for word in words:
-        if word in of:
-            found.extend(of[word])
-    return np.bincount(np.array(found, dtype=np.intp), minlength=len(_prior()))
-
-
-def _tell_close_ones_apart(words: list[str], logits: np.ndarray, heat: float, best: int) -> None:
+def _tell_close_ones_apart(words: list[str], logits: dict[str, float], best: str, heat: float) -> None:
     """Add what the telling words say to the logits, in place."""
-    languages = table.load().languages
-    if (group := close.group_of(languages[best])) is None:
+    if (group := close.group_of(best)) is None:
         return
-    if languages[best] in ("hr", "bs"):  # the table knows Serbian in Cyrillic letters only
-        serbian = languages.index("sr")
-        logits[serbian] = max(logits[serbian], logits[best] - SERBIAN_BEHIND * heat)
+    if best in ("hr", "bs"):  # the table knows Serbian in Cyrillic letters only
+        logits["sr"] = max(logits.get("sr", -math.inf), logits[best] - SERBIAN_BEHIND * heat)
     for language, count in close.evidence(words, group).items():
-        logits[languages.index(language)] += CLOSE_WEIGHT * count * heat
+        if language in logits:
+            logits[language] += CLOSE_WEIGHT * count * heat

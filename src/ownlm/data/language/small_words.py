@@ -138,7 +138,7 @@ LISTED: dict[str, str] = {
 }  # fmt: skip
 
 
-_AROUND = " .,;:!?()[]{}<>/|*_\"«»„“”‘…–—-।،؟؛"
+_AROUND = ' .,;:!?()[]{}<>/|*_"«»„“”‘…–—-।،؟؛'
 
 
 def words_of(text: str) -> list[str]:

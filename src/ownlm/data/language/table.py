@@ -22,14 +22,12 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import safe_open
 
 from ownlm.data.language import grams
 from ownlm.errors import ArtifactError
-from ownlm.runtime.native import kernels
 
 FILE = Path(__file__).with_name("languages.safetensors")
 SLOT_BITS = 20
@@ -43,38 +41,24 @@ class Table:
     languages: tuple[str, ...]  # ISO 639-1 codes, sorted
     keys: np.ndarray  # uint32 [G + 1]; row 0 is no gram
     slots: np.ndarray  # int32 [2^20], row of the gram with those upper bits, 0 for none
-    weights: np.ndarray  # uint8 [G + 1, L rounded up to a multiple of 16], in steps of 1/16; row 0 is all zero
-    expected: np.ndarray  # float32 [L]
+    weights: (
+        np.ndarray
+    )  # uint8 [G + 1, L rounded up to a multiple of 16], in steps of 1/16; row 0 is all zero
+    expected: dict[str, float]  # mean score of a letter in text of that language
 
     def scores(self, text: str) -> tuple[np.ndarray, int]:
         """Sum of weights per language, float64 [L], and the letters counted, of a lower-cased text."""
-        if kernels() is None:
-            sums, letters = self.plain_sums(text)
-        else:
-            sums, letters = _compiled(self).scores(text.encode("utf-32-le", "replace"))
-        return sums[: len(self.languages)] / STEPS, letters
-
-    def plain_sums(self, text: str) -> tuple[np.ndarray, int]:
-        """What the kernel LanguageTable.scores computes: sums in steps of 1/16, uint64, and the letters counted."""
         codes, letter = grams.codes_of(text)
         letter = grams.main_script(codes, letter)
         rows = np.concatenate([self._rows(hashes) for hashes in grams.hashes(codes, letter)])
-        sums: np.ndarray = self.weights.take(rows, axis=0).sum(axis=0, dtype=np.uint64)
-        return sums, int(np.count_nonzero(letter))
+        sums = self.weights.take(rows, axis=0).sum(axis=0, dtype=np.uint64)
+        return sums[: len(self.languages)] / STEPS, int(np.count_nonzero(letter))
 
     def _rows(self, hashes: np.ndarray) -> np.ndarray:
         upper = (hashes >> np.uint64(32)).astype(np.uint32)
         rows = self.slots.take(upper >> np.uint32(32 - SLOT_BITS))
         found: np.ndarray = rows[self.keys.take(rows) == upper]
         return found
-
-
-@cache
-def _compiled(table: Table) -> Any:
-    module = kernels()
-    return module and module.LanguageTable(
-        grams.is_letter().view(np.uint8), table.slots, table.keys, table.weights
-    )
 
 
 @cache
@@ -94,4 +78,10 @@ def load(path: Path = FILE) -> Table:
     weights[np.repeat(np.arange(1, len(keys) + 1), counts), language] = weight
     slots = np.zeros(1 << SLOT_BITS, dtype=np.int32)
     slots[keys >> np.uint32(32 - SLOT_BITS)] = np.arange(1, len(keys) + 1, dtype=np.int32)
-    return Table(languages, np.concatenate([np.zeros(1, np.uint32), keys]), slots, weights, expected)
+    return Table(
+        languages,
+        np.concatenate([np.zeros(1, np.uint32), keys]),
+        slots,
+        weights,
+        dict(zip(languages, expected.tolist(), strict=True)),
+    )

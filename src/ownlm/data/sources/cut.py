@@ -25,6 +25,7 @@ from ownlm.errors import DataError
 from ownlm.records import Drop
 
 MOST_FILES = 1000  # files, and drops, in one part
+UNFOLDS = 4  # times that compressed text unfolds, roughly: so that parts are equal work
 _BLOCK = 1 << 20
 
 
@@ -37,6 +38,7 @@ class _Group:
     names: list[str] = field(default_factory=list)
     drops: list[list[Any]] = field(default_factory=list)  # [position among the paths, source, reason]
     num_bytes: int = 0
+    weight: int = 0  # bytes, compressed ones counted as what they unfold to
 
     def part(self, options: dict[str, Any]) -> Part:
         own = {"root": self.root, "names": self.names, "drops": self.drops}
@@ -111,13 +113,14 @@ def _path_parts(
                 group = _Group(group.root)
             continue
         size = _size(found.path)
-        full = group.num_bytes + size > part_bytes or len(group.paths) >= MOST_FILES
+        kind = kind_of(found.path.name, source.format)
+        weight = size * UNFOLDS if kind and kind.compression else size
+        full = group.weight + weight > part_bytes or len(group.paths) >= MOST_FILES
         if group.paths and (full or group.root != str(found.root)):
             yield group.part(options)
             group = _Group()
         group.root = str(found.root)
-        kind = kind_of(found.path.name, source.format)
-        if size > part_bytes and kind and not is_licence_file(found.path.name):
+        if weight > part_bytes and kind and not is_licence_file(found.path.name):
             pieces = _pieces(found, kind, size, options, part_bytes)
             if pieces is not None:
                 if group.drops:
@@ -128,6 +131,7 @@ def _path_parts(
         group.paths.append(str(found.path))
         group.names.append(found.source)
         group.num_bytes += size
+        group.weight += weight
     if group.paths or group.drops:
         yield group.part(options)
 
@@ -146,9 +150,8 @@ def _pieces(
     if kind.name == "jsonl" and not kind.compression:
         return _row_parts(found, size, options, part_bytes)
     if kind.name == "warc" and kind.compression in ("", "gz"):
-        return _cut_parts(
-            found, "warc", warc_file.starts(found.path, kind.compression), size, options, part_bytes
-        )
+        least = max(1, part_bytes // UNFOLDS) if kind.compression else part_bytes
+        return _cut_parts(found, "warc", warc_file.starts(found.path, kind.compression), size, options, least)
     if kind.name == "parquet":
         return _parquet_parts(found, size, options, part_bytes)
     return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import ssl
 import time
@@ -19,6 +18,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from ownlm.data.addresses import is_public
 from ownlm.data.limits import Limits, Unusable
 
 _MOST_REDIRECTS = 5
@@ -112,11 +112,8 @@ def public_address(host: str, port: int, allow_private: bool) -> str:
     except (OSError, UnicodeError) as error:
         raise Unusable(f"URL cannot be reached: {host[:80]} has no address") from error
     addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-    for text in addresses:
-        address = ipaddress.ip_address(text)
-        inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
-        if not allow_private and not (address.is_global and inner.is_global and not address.is_multicast):
-            raise Unusable("URL is refused: its address is private, loopback or link-local")
+    if not allow_private and not all(map(is_public, addresses)):
+        raise Unusable("URL is refused: its address is private, loopback or link-local")
     return addresses[0]
 
 
