@@ -5,8 +5,9 @@
     python bench/extraction_training.py --texts peers.json --write src/ownlm/data/extract/weights.json
 
 Labels, per block: on pages with the whole body as gold, the share of the block's words that stand in it; on pages with
-segments, 1 or 0 (weight 3) where a segment of the page touches the block, else a vote of two other extractors (weight
-0.3). Loss: cross-entropy per block, weighted by the root of its words, plus 1 - F1 of the expected words of the page.
+segments, 1 or 0 (weight 3) where a segment of the page touches the block, else a vote of two other
+extractors (weight 1). Loss: cross-entropy per block, weighted by the root of its words, plus 1 - F1 of the expected
+words of the page.
 Folds are drawn by host, so that no site is in both halves. Seeded; one thread; minutes.
 """
 
@@ -28,11 +29,12 @@ from ownlm.data.extract import extract
 from ownlm.data.extract.blocks import read_blocks
 from ownlm.data.extract.classifier import REACH, Weights, join, probabilities
 from ownlm.data.extract.features import NAMES, features
-from ownlm.data.extract.metadata import page_facts
+from ownlm.data.extract.metadata import page_facts, stated_body
 from ownlm.data.extract.tree import Tree
 from ownlm.data.extract.write import markdown
 
-PEERS = {"trafilatura": 0.6, "readability": 0.4}  # their votes
+PEERS = {"trafilatura": 0.85, "readability": 0.15}  # their votes
+GOLD, SILVER = 3.0, 1.0  # weights of the labels of a page with segments
 EPOCHS, BATCH, RATE, DECAY = 12, 8, 4e-3, 1e-2
 
 
@@ -72,12 +74,12 @@ def segment_labels(
     label, weight = [], []
     for text in texts:
         own = f" {text} "
-        value, sure = sum(PEERS[name] for name in PEERS if own in lines[name]), 0.3
+        value, sure = sum(PEERS[name] for name in PEERS if own in lines[name]), SILVER
         for kind, truth in (("with", 1.0), ("without", 0.0)):
             for segment in page[kind]:
                 part = sequence(segment)
                 if part in own or (" " in text and own in f" {part} "):
-                    value, sure = truth, 3.0
+                    value, sure = truth, GOLD
         label.append(value)
         weight.append(sure if text else 0.0)
     return label, weight
@@ -101,7 +103,7 @@ def examples(folder: Path, votes: dict[str, dict[str, list[str]]]) -> list[Examp
                 )
             host = urlsplit(page.get("url") or page["key"].replace("hard::", "http://")).netloc
             tensors = [torch.tensor(x, dtype=torch.float32) for x in (label, weight, [len(t) for t in texts])]
-            rows = torch.from_numpy(features(tree, title))
+            rows = torch.from_numpy(features(tree, title, stated_body(tree.head)))
             made.append(Example(name, page, tree, title, rows, *tensors, ".".join(host.split(".")[-2:])))
     return made
 
@@ -114,26 +116,58 @@ class Net(torch.nn.Module):
         self.first = torch.nn.Linear(len(NAMES), hidden)
         self.second = torch.nn.Linear(hidden * (2 * REACH + 2), second)
         self.last = torch.nn.Linear(second, 1)
-        self.drop = torch.nn.Dropout(drop)
+        self.num_dropped = round(256 * drop)  # of 256
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+    def drop(self, values: torch.Tensor) -> torch.Tensor:
+        """Dropout of num_dropped in 256; one random byte a value, where torch's own draws a float for each."""
+        if not self.training:
+            return values
+        count = values.numel()
+        draws = torch.randint(-(2**63), 2**63 - 1, (-(-count // 8),)).view(torch.uint8)[:count]
+        keep = (draws >= self.num_dropped).view_as(values)
+        return values * keep * (256 / (256 - self.num_dropped))
+
+    def forward(self, rows: torch.Tensor, batch: Batch) -> torch.Tensor:
         hidden = torch.relu(self.first(self.drop(rows)))
-        padded = torch.nn.functional.pad(hidden, (0, 0, REACH, REACH))
-        near = [padded[at : at + len(rows)] for at in range(2 * REACH + 1)]
-        context = torch.cat([*near, hidden.mean(0, keepdim=True).expand(len(rows), -1)], 1)
+        padded = torch.zeros(len(rows) + 2 * REACH * (len(batch.sizes) + 1), hidden.shape[1])
+        padded = padded.index_copy(0, batch.places, hidden)
+        length = len(padded) - 2 * REACH
+        near = torch.cat([padded[at : at + length] for at in range(2 * REACH + 1)], 1)
+        mean = batch.sums(hidden) / batch.sizes[:, None]
+        context = torch.cat([near[batch.places - REACH], mean[batch.pages]], 1)
         return self.last(torch.relu(self.second(self.drop(context))))[:, 0]
 
 
-def loss_of(net: Net, page: Example) -> torch.Tensor:
-    logits = net(page.rows)
-    weight = page.weight * torch.sqrt(page.num_words + 1)
+class Batch:
+    """Pages one after the other, with REACH rows of zeros between them."""
+
+    def __init__(self, examples: list[Example]) -> None:
+        self.rows = torch.cat([page.rows for page in examples])
+        self.label = torch.cat([page.label for page in examples])
+        self.weight = torch.cat([page.weight for page in examples])
+        self.num_words = torch.cat([page.num_words for page in examples])
+        self.sizes = torch.tensor([len(page.rows) for page in examples])
+        self.pages = torch.repeat_interleave(torch.arange(len(examples)), self.sizes)
+        self.places = torch.arange(len(self.rows)) + 2 * REACH * self.pages + REACH
+        self.share = torch.tensor([0.5 if "gold" in page.page else 0.2 for page in examples])
+
+    def sums(self, values: torch.Tensor) -> torch.Tensor:
+        """Of the rows of each page."""
+        return torch.zeros(len(self.sizes), *values.shape[1:]).index_add(0, self.pages, values)
+
+
+def loss_of(net: Net, batch: Batch) -> torch.Tensor:
+    """Mean over the pages."""
+    logits = net(batch.rows, batch)
+    weight = batch.weight * torch.sqrt(batch.num_words + 1)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, page.label, weight=weight, reduction="sum"
+        logits, batch.label, weight=weight, reduction="none"
     )
-    mass = page.num_words * page.weight
+    mass = batch.num_words * batch.weight
     likely = torch.sigmoid(logits)
-    found = 2 * (likely * page.label * mass).sum() / ((likely + page.label) * mass).sum().clamp(min=1e-6)
-    return entropy / weight.sum() + (0.5 if "gold" in page.page else 0.2) * (1 - found)
+    both = batch.sums((likely + batch.label) * mass).clamp(min=1e-6)
+    found = 2 * batch.sums(likely * batch.label * mass) / both
+    return (batch.sums(entropy) / batch.sums(weight) + batch.share * (1 - found)).mean()
 
 
 def fit(train: list[Example], options: argparse.Namespace, seed: int) -> Net:
@@ -146,7 +180,7 @@ def fit(train: list[Example], options: argparse.Namespace, seed: int) -> Net:
     for _ in range(EPOCHS):
         pages = order.sample(train, len(train))
         for at in range(0, len(pages), BATCH):
-            loss = torch.stack([loss_of(net, page) for page in pages[at : at + BATCH]]).mean()
+            loss = loss_of(net, Batch(pages[at : at + BATCH]))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -190,7 +224,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default_data())
     parser.add_argument("--texts", type=Path, required=True, help="what the peers make of every page")
     parser.add_argument("--folds", type=int, default=0, help="cross-validate over that many parts")
-    parser.add_argument("--nets", type=int, default=3, help="nets whose logits are averaged")
+    parser.add_argument("--nets", type=int, default=4, help="nets whose logits are averaged")
     parser.add_argument("--hidden", type=int, default=16)
     parser.add_argument("--second", type=int, default=16)
     parser.add_argument("--drop", type=float, default=0.35)

@@ -46,5 +46,6 @@ void bind_filters(nb::module_& module);
 void bind_duplicates(nb::module_& module);
 void bind_extract(nb::module_& module);
 void bind_language(nb::module_& module);
+void bind_contamination(nb::module_& module);
 
 }  // namespace ownlm

@@ -160,6 +160,7 @@ class Page {
       memory_.append_decoded(text.substr(at, end - at), asked_, scratch_);
       last = at = end;
     }
+    if (!last) return;
     scratch_.append(text, last);
     text.swap(scratch_);
   }

@@ -2,7 +2,7 @@
 // bear its names; where they differ, a comment says so. Tags are numbers here, and "open elements by tag within the
 // innermost cell" is, per tag, the place of its innermost open element (`last_open_`) compared with that of the cell.
 #pragma once
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "html_tokens.hpp"
@@ -26,7 +26,7 @@ inline bool makes_room(int tag) { return (tag >= kLi && tag <= kTh) || is_headin
 // Markers as numbers: a number n >= 0 stands for "n. ".
 constexpr int64_t kNone = -3, kBullet = -2, kColon = -1;
 enum BlockKind : int { kParagraph, kPreformatted, kRow, kItem, kTerm, kDefinition, kHeading };  // kHeading + 0 ... 5
-constexpr size_t kNear = 8, kLongestCell = 300;
+constexpr size_t kNear = 8, kLongestCell = 300, kLongText = 1 << 16;
 using Text32 = std::basic_string<char32_t>;
 
 struct BlockRow {
@@ -391,6 +391,9 @@ class BlockReader {
       code_ = false;
     }
     text_.clear();
+    size_t size = 0;
+    for (const Piece& piece : line_) size += piece.size;
+    text_.reserve(size);
     bool blank = true, entities = false;
     for (const Piece& piece : line_) {
       text_.append(piece.begin, piece.begin + piece.size);
@@ -405,33 +408,40 @@ class BlockReader {
     if (reopen) link_start_ = 0;
     if (blank || inherited[stack_.back()] & know_.marked) return;  // the reference looks at the mark last
     if (entities) know_.decode(text_);
-    Text32 text = pre_ ? stripped() : squeezed(breaks);
-    if (!text.empty()) add(std::move(text), links, num_links);
+    if (pre_) {
+      strip();
+    } else {
+      squeeze(breaks);
+    }
+    if (!text_.empty()) add(taken(), links, num_links);
   }
 
+  // A copy of its size; a long text itself, so that no second one of its length is made.
+  Text32 taken() { return text_.size() < kLongText ? Text32(text_) : std::exchange(text_, Text32()); }
+
   // text.strip("\n").rstrip(), "" for a blank one
-  Text32 stripped() const {
+  void strip() {
     size_t begin = 0, end = text_.size();
     while (begin < end && text_[begin] == '\n') ++begin;
     while (end > begin && know_.is_space(text_[end - 1])) --end;
-    return text_.substr(begin, end - begin);
+    text_.resize(end);
+    text_.erase(0, begin);
   }
 
-  // Words with one space between; where there are breaks, lines with one line end between.
-  Text32 squeezed(bool breaks) const {
-    Text32 text;
-    text.reserve(text_.size());
+  // Words with one space between; where there are breaks, lines with one line end between. In place.
+  void squeeze(bool breaks) {
+    size_t size = 0;
     char32_t gap = 0;
     for (const char32_t c : text_) {
       if (know_.is_space(c)) {
         if (gap != U'\n') gap = breaks && c == kBreak[0] ? U'\n' : U' ';
       } else {
-        if (gap && !text.empty()) text += gap;
+        if (gap && size) text_[size++] = gap;
         gap = 0;
-        text += c;
+        text_[size++] = c;
       }
     }
-    return text;
+    text_.resize(size);
   }
 
   void add(Text32&& text, int64_t links, int64_t num_links) {

@@ -275,4 +275,5 @@ NB_MODULE(_native, m) {
   ownlm::bind_duplicates(m);
   ownlm::bind_extract(m);
   ownlm::bind_language(m);
+  ownlm::bind_contamination(m);
 }

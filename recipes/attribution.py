@@ -8,7 +8,8 @@ fact's number. Right is: ranks 1 and 2. The rank correlation (LDS) says how well
 models that were really retrained on random halves, over the planted fact and five other sentences.
 
 gradients     g_q' g_n at the end of training          tracin    the same, summed over checkpoints
-influence     with the inverse Gauss-Newton curvature  trak      projected gradients of several models
+influence     with the inverse Gauss-Newton curvature  ekfac     the same, curvature factored by layer
+trak          projected gradients of several models
 datamodels    lasso on the retrained models themselves (other ones than the score's)
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ownlm.interp import datamodels, influence
+from ownlm.interp import datamodels, ekfac, influence
 from ownlm.interp.gradients import Examples, Trained, of_module
 from ownlm.interp.retrain import query_losses, retrain
 from ownlm.interp.trak import trak
@@ -64,6 +65,13 @@ def examples(found: list[str], context: int, only: str = "") -> Examples:
     return Examples(inputs, targets)
 
 
+def decoder(args: argparse.Namespace, trained: Trained) -> Decoder:
+    w = args.width
+    model = Decoder(ModelConfig(VOCAB, w, 2 * w, 1, w // 16, w // 16, 16, args.context))
+    model.load_state_dict(dict(trained.weights))
+    return model
+
+
 def start(args: argparse.Namespace, seed: int) -> Trained:
     w = args.width
     return of_module(Decoder(ModelConfig(VOCAB, w, 2 * w, 1, w // 16, w // 16, 16, args.context), seed))
@@ -99,6 +107,7 @@ def run(args: argparse.Namespace, seed: int) -> list[dict]:
         "gradients": lambda: influence.tracin([model], [1.0], train, query),
         "tracin": lambda: influence.tracin(kept, [1.0] * len(kept), train, query),
         "influence": lambda: influence.conjugate_gradients(model, train, query, damping=0.1, steps=10),
+        "ekfac": lambda: ekfac.influence(ekfac.fit(decoder(args, model), train), train, query),
         "trak": lambda: trak(ensemble, train, query, width=min(256, args.texts)),
     }
     if half >= 10:

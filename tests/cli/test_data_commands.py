@@ -14,7 +14,23 @@ from ownlm.data.flow import table
 from ownlm.errors import ArtifactError, UsageError
 
 RUNNER = CliRunner()
-COMMANDS = ("run", "preview", "report", "recipe", "steps", "diff", "crawl", "shards")
+COMMANDS = (
+    "run",
+    "preview",
+    "report",
+    "recipe",
+    "steps",
+    "diff",
+    "crawl",
+    "shards",
+    "attribute",
+    "flywheel",
+    "forget",
+    "train-quality",
+    "train-perplexity",
+    "score",
+    "language",
+)
 
 
 def run(*arguments: object) -> str:

@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ownlm.data.decontaminate import Decontaminate
-from ownlm.data.eval_index import _aligned
-from ownlm.data.eval_items import files, items
+from ownlm.data.eval_index import EvalIndex, _aligned
+from ownlm.data.eval_items import Item, files, items
 from ownlm.data.flow.step import Note, run_alone
 from ownlm.data.word_folding import fold, places
 from ownlm.errors import DataError
 from ownlm.records import Document, Drop
+from ownlm.runtime.native import kernels
 
 DATA = Path(os.environ.get("OWNLM_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 real = pytest.mark.skipif(not (DATA / "eval_gsm8k").is_dir(), reason="no test data: set OWNLM_TEST_DATA")
@@ -223,6 +224,23 @@ def test_alignment_agrees_with_trying_everything() -> None:
         )
         got = _aligned(document, wanted, np.array([at]), np.array([0]), np.array([anchor]), np.array([width]))
         assert got[0] == left + right
+
+
+@pytest.mark.skipif(kernels() is None, reason="the native kernels are not built")
+def test_the_kernel_finds_the_seeds_that_its_reference_finds() -> None:
+    rng = np.random.default_rng(4)
+    words = [f"word{number}" for number in range(50)]
+    index = EvalIndex((Item(f"item {n}", (" ".join(rng.choice(words, 40)),)) for n in range(200)), 13, 0.8)
+    for length in (0, 4, 5, 6, 300, 5000):
+        ids = rng.integers(0, 52, length, dtype=np.uint32)
+        copied = index._words[: length // 2]
+        ids[: len(copied)] = copied
+        places, hashes = kernels().seed_places(ids, index._bitmap, int(index._shift), index._seeds)
+        wanted, wanted_hashes = index.seed_places(ids)
+        assert places.tolist() == wanted.tolist() and hashes.tolist() == wanted_hashes.tolist()
+        assert length < 300 or len(places)
+    with pytest.raises(ValueError):
+        kernels().seed_places(ids, index._bitmap[1:], int(index._shift), index._seeds)
 
 
 def test_exact_copies_are_exact_though_their_seeds_are_frequent(tmp_path: Path) -> None:

@@ -230,10 +230,12 @@ def test_feedback_copy_and_new_conversation(visit):
     at = visit(delay=0.001)
     page = at.page
     screenshot.ask(page, "How do I keep a list sorted?")
+    page.check(".consent input")
     page.click("[aria-label='Bad answer']")
     page.wait_for_selector("[aria-label='Bad answer'][aria-pressed=true]")
     record = json.loads(at.feedback.read_text())
     assert record["rating"] == "down" and record["question"] == "How do I keep a list sorted?"
+    assert record["consent"] is True
     page.click("[aria-label='Copy the answer']")
     until(page, "document.getElementById('status').textContent === 'Copied.'")
     assert page.evaluate("navigator.clipboard.readText()").startswith("bisect.insort: Insert item x")

@@ -73,10 +73,10 @@ def test_conjugate_gradients_and_lissa_are_the_exact_inverse(logistic: tuple) ->
         found = influence.conjugate_gradients(model, train, query, DECAY, curvature)  # type: ignore[arg-type]
         torch.testing.assert_close(found, scores, rtol=1e-2, atol=1e-5)
     few = Examples(query.inputs[:2], query.targets[:2])
-    found = influence.lissa(model, train, few, DECAY, steps=300, batch=60)
+    found = influence.lissa(model, train, few, DECAY, steps=200, batch=60)
     torch.testing.assert_close(found, scores[:2], rtol=3e-2, atol=1e-4)
     with pytest.raises(UsageError, match="raise scale"):
-        influence.lissa(model, train, few, DECAY, scale=0.05, steps=300, batch=60)
+        influence.lissa(model, train, few, DECAY, scale=0.05, steps=30, batch=60)
 
 
 def test_gradients_are_those_of_autograd_one_by_one() -> None:
@@ -111,7 +111,7 @@ def methods() -> dict[str, Tensor]:
         "gradients": influence.tracin(models[:1], [1.0], train, query),
         "tracin": influence.tracin(checkpoints, [0.1, 0.1, 0.1], train, query),
         "conjugate gradients": influence.conjugate_gradients(models[0], train, query, 0.01, steps=15),
-        "lissa": influence.lissa(models[0], train, query, 0.1, steps=40),
+        "lissa": influence.lissa(models[0], train, query, 0.1, steps=25),
         "trak": trak(models, train, query, width=128),
     }
 

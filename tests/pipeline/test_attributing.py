@@ -19,7 +19,7 @@ def told(built):
     return {document.id for document in documents}, " ".join(found[0].text.split()[:12]), found[0]
 
 
-@pytest.mark.parametrize("method", ["gradients", "influence"])
+@pytest.mark.parametrize("method", ["gradients", "influence", "ekfac"])
 def test_the_passage_that_says_it_is_found(built, told, method):
     training, sentence, passage = told
     found = attributing.attribute(built, "", sentence, method, candidates=12, context=64)

@@ -162,7 +162,7 @@ def test_attribution(corpus: Path, tmp_path: Path) -> None:
     found = run(
         "attribution.py", "--context", "32", "--steps", "12", *sizes, corpus=corpus, out=tmp_path / "out"
     )
-    assert [row["method"] for row in found["rows"]] == ["gradients", "tracin", "influence", "trak"]
+    assert [row["method"] for row in found["rows"]] == ["gradients", "tracin", "influence", "ekfac", "trak"]
     for row in found["rows"]:
         assert len(row["ranks"]) == 2 and 1 <= row["ranks"][0] < row["ranks"][1] <= 40 and row["lds"] is None
 

@@ -22,7 +22,7 @@ def attribute(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished build.")],
     answer: Annotated[str, typer.Argument(help="The answer to explain.")],
     question: Annotated[str, typer.Option(help="What stood before it.")] = "",
-    method: Annotated[str, typer.Option(help="influence, gradients or trak.")] = "influence",
+    method: Annotated[str, typer.Option(help="influence, ekfac, gradients or trak.")] = "influence",
     candidates: Annotated[int, typer.Option(help="Passages that are compared.", min=1, max=5000)] = 100,
     context: Annotated[int, typer.Option(help="Tokens of a passage that count.", min=8)] = 128,
     top: Annotated[int, typer.Option(help="Passages to show.", min=1)] = 5,
@@ -36,8 +36,8 @@ def attribute(
     """
     from ownlm.pipeline import attributing
 
-    if method not in ("influence", "gradients", "trak"):
-        raise UsageError("There is no such method.", method, "influence, gradients or trak")
+    if method not in ("influence", "ekfac", "gradients", "trak"):
+        raise UsageError("There is no such method.", method, "influence, ekfac, gradients or trak")
     found = attributing.attribute(folder, question, answer, method, candidates, context)  # type: ignore[arg-type]
     if as_json:
         facts = found.as_dict()

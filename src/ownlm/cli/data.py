@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ownlm.cli import crawl, data_models
+from ownlm.cli import attribute, crawl, data_models
 from ownlm.cli.output import err, notice, out, print_json
 from ownlm.errors import UsageError
 
@@ -22,6 +22,9 @@ app.command("train-quality")(data_models.train_quality)
 app.command("train-perplexity")(data_models.train_perplexity)
 app.command()(data_models.score)
 app.command()(data_models.language)
+app.command("attribute")(attribute.attribute)
+app.command()(attribute.flywheel)
+app.command()(attribute.forget)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 PipelineFile = Annotated[
     str,

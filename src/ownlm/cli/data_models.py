@@ -35,6 +35,8 @@ def train_quality(
 ) -> None:
     """Train a linear scorer for the steps quality_model and toxicity; prints its AUC on texts that it has not seen.
 
+    Exit codes: 0 trained, 2 options that exclude each other, 3 too few texts, 5 disk.
+
     Example: ownlm data train-quality --good books/ --bad crawl/ --out quality.safetensors
     """
     from ownlm.data.linear import model, train
@@ -70,6 +72,8 @@ def train_perplexity(
 ) -> None:
     """Train an n-gram model of good text; prints percentiles of held-out text to choose thresholds from.
 
+    Exit codes: 0 trained, 3 too little text, 5 disk.
+
     Example: ownlm data train-perplexity wikipedia/ --out good.safetensors
     """
     from ownlm.data.perplexity import model
@@ -92,6 +96,8 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per document.")] = False,
 ) -> None:
     """Show what the models say of each document.
+
+    Exit codes: 0 scored, 3 nothing readable, 4 not a model.
 
     Example: ownlm data score crawl/ --quality quality.safetensors --perplexity good.safetensors
     """
@@ -117,6 +123,8 @@ def language(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line per document.")] = False,
 ) -> None:
     """Show which language each document is in, how sure that is, and what else is in it.
+
+    Exit codes: 0 told, 3 nothing readable.
 
     Example: ownlm data language crawl/
     """

@@ -30,6 +30,7 @@ import xxhash
 
 from ownlm.data.eval_items import Item
 from ownlm.data.word_folding import fold, is_unspaced
+from ownlm.runtime.native import kernels
 
 SEED = 5  # gram_hashes is written for five
 LEAST_WORDS = 8
@@ -179,19 +180,15 @@ class EvalIndex:
         ]
 
     def _block(self, ids: np.ndarray, offset: int, min_hits: int) -> list[Hit]:
-        grams = gram_hashes(ids)
-        low = grams >> self._shift
-        bit = self._bitmap[low >> np.uint64(3)] >> (low & np.uint64(7)).astype(np.uint8)
-        candidates = np.flatnonzero(bit & 1)
+        module = kernels()
+        if module is None:
+            candidates, wanted = self.seed_places(ids)
+        else:
+            candidates, wanted = module.seed_places(ids, self._bitmap, int(self._shift), self._seeds)
         if not len(candidates):
             return []
-        wanted = grams[candidates]
         left = np.searchsorted(self._seeds, wanted)
-        real = np.flatnonzero(self._seeds[np.minimum(left, len(self._seeds) - 1)] == wanted)
-        if not len(real):
-            return []
-        candidates, left = candidates[real], left[real]
-        counts = np.searchsorted(self._seeds, wanted[real], "right") - left
+        counts = np.searchsorted(self._seeds, wanted, "right") - left
         followed = counts <= MOST_PLACES
         candidates, left, counts = candidates[followed], left[followed], counts[followed]
         if not len(candidates):
@@ -200,6 +197,17 @@ class EvalIndex:
         ranks = np.arange(len(at)) - np.repeat(np.cumsum(counts) - counts, counts)
         place = self._places[np.repeat(left, counts) + ranks].astype(np.int64)  # [H] word of the items
         return self._judge(ids, at, place, offset, min_hits)
+
+    def seed_places(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where a gram of the document is a seed: places int64 [C], rising, and their hashes uint64 [C]. The kernel of
+        this name computes the same."""
+        grams = gram_hashes(ids)
+        low = grams >> self._shift
+        bit = self._bitmap[low >> np.uint64(3)] >> (low & np.uint64(7)).astype(np.uint8)
+        places = np.flatnonzero(bit & 1)
+        left = np.searchsorted(self._seeds, grams[places])
+        places = places[self._seeds[np.minimum(left, len(self._seeds) - 1)] == grams[places]]
+        return places, grams[places]
 
     def _judge(
         self, ids: np.ndarray, at: np.ndarray, place: np.ndarray, offset: int, min_hits: int

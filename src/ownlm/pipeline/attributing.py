@@ -17,7 +17,7 @@ import torch
 
 from ownlm.data import store
 from ownlm.errors import DataError, UsageError
-from ownlm.interp import influence
+from ownlm.interp import ekfac, influence
 from ownlm.interp.gradients import Examples, Trained, of_module
 from ownlm.interp.trak import trak
 from ownlm.model.adapters import hf
@@ -28,7 +28,7 @@ from ownlm.runtime import artifact
 from ownlm.tokenizer.tokenizer import Tokenizer
 from ownlm.train.objectives import IGNORE
 
-Method = Literal["influence", "gradients", "trak"]
+Method = Literal["influence", "ekfac", "gradients", "trak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +78,27 @@ def attribute(
         )
     bos = tokenizer.special_id("<|bos|>")
     rows = [[bos, *tokenizer.encode(passage.text)] for passage in found]
-    model = of_module(hf.load(root / training.PRETRAINED), only=lambda name: ".feed_forward." in name)
-    scores = _scores(method, damping)(model, _examples(rows, context), query)
+    module = hf.load(root / training.PRETRAINED)
+    model = of_module(module, only=_attributed)
+    scores = _scores(method, damping, module)(model, _examples(rows, context), query)
     order = torch.sort(scores[0], descending=True, stable=True).indices.tolist()
     ranked = tuple((float(scores[0, n]), found[n]) for n in order)
     return Attribution(ranked, len(found), sum(len(row) > context + 1 for row in rows), model.num_weights())
 
 
-def _scores(method: Method, damping: float) -> Callable[[Trained, Examples, Examples], torch.Tensor]:
+def _attributed(name: str) -> bool:
+    return ".feed_forward." in name
+
+
+def _scores(
+    method: Method, damping: float, module: Any
+) -> Callable[[Trained, Examples, Examples], torch.Tensor]:
     known: dict[str, Callable[[Trained, Examples, Examples], torch.Tensor]] = {
         "influence": lambda m, train, query: influence.conjugate_gradients(
             m, train, query, damping, steps=10
+        ),
+        "ekfac": lambda _, train, query: ekfac.influence(
+            ekfac.fit(module, train, _attributed), train, query, damping
         ),
         "gradients": lambda m, train, query: influence.tracin([m], [1.0], train, query),
         "trak": lambda m, train, query: trak([m], train, query, width=max(8, len(train) // 2)),

@@ -37,6 +37,8 @@ class FeedbackRequest(Strict):
     question: Annotated[str, Field(max_length=16_384)] = ""
     answer: Annotated[str, Field(max_length=65_536)] = ""
     comment: Annotated[str, Field(max_length=4_096)] = ""
+    correction: Annotated[str, Field(max_length=65_536)] = ""  # a better answer
+    consent: bool = False  # to learn from this row: without it the flywheel leaves it out
 
 
 def models(http: HttpRequest) -> Response:

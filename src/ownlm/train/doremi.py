@@ -107,8 +107,8 @@ def proxy(
     theirs = dict(reference) if isinstance(reference, Mapping) else dict.fromkeys(names, reference)
     if missing := sorted(set(names) - set(theirs)):
         raise UsageError("A domain has no reference.", ", ".join(missing), "give one model for each domain")
-    for each in theirs.values():
-        each.eval()
+    for known in theirs.values():
+        known.eval()
     for step in range(config.num_steps):
         began = time.perf_counter()
         batches = [domains[name](step) for name in names]

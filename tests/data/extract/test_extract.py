@@ -135,26 +135,26 @@ HOSTILE = {
     "odd quotes": '<a "', "equals": "<a =", "less": "<", "comments": "<!--", "dashes": "<!-- -", "amp": "&", "lists": "<ol><li>x",
     "scripts": "<script></scrip", "ends": "</div></p></table>", "breaks": "x<br>", "cells 2": "<td>x", "attributes": "<p class",
     "values": "<p class='a\"", "hidden": "<p style=display:none ", "ticks": "`", "entities": "&#x41", "titles": "<title>",
-    "links": "<a>x", "paragraphs": "<p>x",
+    "links": "<a>x", "paragraphs": "<p>x", "numbers": "&#1", "own tags": "<a-b>", "hints": "<p class=", "cells 3": "<td>x<table>",
 }  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_grows_with_the_length_and_not_faster(name):
-    """C5: time(4n) <= 5 time(n), with 20 ms of grace for the clock."""
+    """C5: time(4n) <= 5 time(n) up to 8 MiB, with 20 ms of grace for the clock; what is refused is refused in time, too."""
     piece = HOSTILE[name]
 
     def seconds(size: int) -> float:
         source = piece * (size // len(piece))
         best = 1e9
-        for _ in range(3):
+        for _ in range(2):
             start = time.process_time()
             run_alone(Extract(), [document(source)])
             best = min(best, time.process_time() - start)
         return best
 
-    assert seconds(1 << 20) <= 5 * seconds(1 << 18) + 0.02
+    assert seconds(1 << 23) <= 5 * seconds(1 << 21) + 0.02
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -23,7 +23,7 @@ from ownlm.data.extract.blocks import read_blocks
 from ownlm.data.extract.classifier import Doubles, probabilities, weights
 from ownlm.data.extract.features import features
 from ownlm.data.extract.hints import COMMENT
-from ownlm.data.extract.metadata import page_facts
+from ownlm.data.extract.metadata import page_facts, stated_body
 from ownlm.data.extract.tree import Tree
 from ownlm.data.extract.write import markdown
 from ownlm.data.flow.step import Note, drop
@@ -110,7 +110,7 @@ def main_text(source: str, *, tables: bool = True, comments: bool = False) -> Pa
 
 def choose(tree: Tree, title: str, comments: bool = False) -> NDArray[np.int64]:
     """Ascending indices of the blocks that are main text."""
-    chosen = decide(tree, probabilities(features(tree, title), weights()))
+    chosen = decide(tree, probabilities(features(tree, title, stated_body(tree.head)), weights()))
     if comments:
         inherited = tree.inherited[[block.node for block in tree.blocks]]
         sizes = np.array([len(block.text) for block in tree.blocks])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,26 +26,34 @@ _CLASSES = ("letter", "upper", "digit", "space", "stop", "comma", "mark", "wide"
 _NUM_BITS = len(hints.NAMES)
 _SHARES = (0.55, 0.75, 0.9)  # of the good text, for the smallest element that holds as much
 _MOST_ARTICLES = 200
+_LEAST_STATED = 250  # characters; less is a teaser
+_RUN = 3  # words
 _SHORT = 160  # characters; longer blocks are not looked up in the words below
 _LABELS: tuple[tuple[str, str], ...] = (
-    ("rights", "© copyright rights reserved (c) rechte vorbehalten droits derechos reservados impressum imprint privacy "
+    ("rights", "© copyright rights reserved rechte vorbehalten droits derechos reservados impressum imprint privacy "
                "datenschutz terms agb policy"),
     ("share", "share tweet facebook twitter whatsapp pinterest linkedin e-mail email print teilen drucken compartir "
               "partager follow instagram youtube rss folgen"),
     ("subscribe", "subscribe newsletter sign log login logout register abonnieren anmelden registrieren abo account "
                   "subscription suscríbete s'abonner premium"),
-    ("comment", "comment comments reply replies kommentar kommentare antworten comentarios commentaires respuesta respond"),
-    ("more", "more related read: also recommended popular latest trending mehr weiterlesen lesen auch next previous "
+    ("comment", "comment comments reply replies kommentar kommentare antworten comentarios commentaires respuesta respond pingback trackback "
+                "kommentieren"),
+    ("more", "more related read also recommended popular latest trending mehr weiterlesen lesen auch next previous "
              "weitere ähnliche zurück weiter vorheriger nächster leer más lire aussi plus siguiente anterior older newer"),
     ("advert", "advertisement anzeige sponsored werbung advert publicidad publicité ad ads promoted"),
     ("cookie", "cookie cookies javascript browser consent adblocker"),
     ("author", "by von author autor par por written posted published veröffentlicht publié updated aktualisiert editor"),
     ("photo", "photo image foto bild picture credit getty reuters afp dpa video photograph"),
-    ("tags", "tags: tags tag filed categories category: kategorie kategorien schlagwörter topics themen"),
+    ("contact", "kontakt contact contacto ansprechpartner pressestelle pressekontakt telefon tel fax phone fragen anregungen "
+                "feedback redaktion hotline adresse address öffnungszeiten"),
+    ("shop", "€ $ £ eur usd chf zzgl inkl mwst versandkosten price preis warenkorb cart lieferzeit artikelnummer kaufen buy "
+             "bestellen"),
+    ("tags", "tags tag filed categories kategorie kategorien schlagwörter topics themen stichworte"),
 )  # fmt: skip
 _LABEL_OF = {word: 32 << index for index, (_, words) in enumerate(_LABELS) for word in words.split()}
 _STOPS = frozenset(".!?…。")
 _LABEL_WORDS = frozenset(_LABEL_OF)
+_SIGNS = str.maketrans(dict.fromkeys(",.:!?()|", " "))
 _DATE = re.compile(r"\b(?:19|20)\d\d\b|\b\d{1,2}:\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
 
 NAMES: tuple[str, ...] = (
@@ -53,7 +62,7 @@ NAMES: tuple[str, ...] = (
     "ends a sentence", "begins lower", "lines", "quote", "indent", "good", "repeated", "in title", "date",
     *(f"says {name}" for name, _ in _LABELS),
     "position", "position in text", "after h1", "before h1", "no h1", "page blocks", "page text", "page links",
-    "page articles", "page good",
+    "page articles", "page good", "page messages", "page comments", "after good", "stated", "in stated",
     *(f"{what} of element {level}" for level in (1, 2, 3) for what in ("text", "link density", "good", "share")),
     *(f"{what} {share}" for share in _SHARES for what in ("in", "before", "after")),
     "in best", "best parent", "best grandparent", "article share", "article first",
@@ -81,14 +90,17 @@ def _class_table() -> NDArray[np.uint8]:
 
 
 _TABLE = _class_table()
+_ASCII_TABLE = _TABLE[:256].tobytes()  # for bytes.translate
 _UTF32 = "utf-32-le" if sys.byteorder == "little" else "utf-32-be"
 
 
 def _counts(blocks: list[Block]) -> Numbers:
     """[block, class] characters of each class."""
     text = "\n".join([block.text for block in blocks]) + "\n"
-    codes = np.frombuffer(text.encode(_UTF32, "surrogatepass"), dtype=np.uint32)
-    classes = _TABLE[codes]
+    if text.isascii():
+        classes = np.frombuffer(text.encode("ascii").translate(_ASCII_TABLE), dtype=np.uint8)
+    else:
+        classes = _TABLE[np.frombuffer(text.encode(_UTF32, "surrogatepass"), dtype=np.uint32)]
     ends = np.cumsum([len(block.text) + 1 for block in blocks])
     starts = np.concatenate([[0], ends[:-1]])
     counts = np.empty((len(blocks), len(_CLASSES)), dtype=np.int64)
@@ -118,15 +130,15 @@ def _said(blocks: list[Block], title: str, digits: Numbers) -> Floats:
                 bits |= 8
             if num_digits > 2 and _DATE.search(text):
                 bits |= 16
-            for word in _LABEL_WORDS.intersection(text.lower().split()):
+            for word in _LABEL_WORDS.intersection(text.lower().translate(_SIGNS).split()):
                 bits |= _LABEL_OF[word]
         flags.append(bits)
     table = np.array(flags, dtype=np.int64)[:, None] >> np.arange(5 + len(_LABELS)) & 1
     return table.astype(np.float32)
 
 
-def features(tree: Tree, title: str) -> Floats:
-    """float32 [block, feature], columns as in NAMES."""
+def features(tree: Tree, title: str, stated: str = "") -> Floats:
+    """float32 [block, feature], columns as in NAMES. `stated`: the body that the page's own data give, or ""."""
     blocks = tree.blocks
     num = len(blocks)
     counts = _counts(blocks)
@@ -156,7 +168,8 @@ def features(tree: Tree, title: str) -> Floats:
     place = _place(tree, kinds, size, links, good)
     around = _around(tree, nodes, size, links, good)
     bits = _bits(tree, nodes)
-    return np.concatenate([one_hot, text, place, around, bits], axis=1, dtype=np.float32)
+    page = np.column_stack([*_told(tree, nodes, good), *_stated(blocks, stated)])
+    return np.concatenate([one_hot, text, place, page, around, bits], axis=1, dtype=np.float32)
 
 
 def _place(
@@ -178,6 +191,30 @@ def _place(
     columns = [index / num, np.cumsum(size) / total, index > first, (index < first) & bool(len(heads))]
     columns += [np.full(num, not len(heads)), *(np.full(num, value) for value in page)]
     return np.column_stack(columns)
+
+
+def _told(tree: Tree, nodes: Numbers, good: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """How much of the page's good text stands in messages and in comments; which blocks come after all of it."""
+    inherited = tree.inherited[nodes]
+    for bit in (hints.MESSAGE, hints.COMMENT):
+        yield np.full(len(nodes), (good * (inherited & bit > 0)).sum() / max(good.sum(), 1.0))
+    yield (np.cumsum(good) >= good.sum()) & (good == 0)
+
+
+def _stated(blocks: list[Block], stated: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Whether the page states its body, and the share of each block's runs of words that stand in it."""
+    share = np.zeros(len(blocks))
+    runs = set(_runs(stated)) if len(stated) >= _LEAST_STATED else set()
+    if runs:
+        for index, block in enumerate(blocks):
+            own = _runs(block.text)
+            share[index] = sum(run in runs for run in own) / len(own) if own else 0.0
+    return np.full(len(blocks), float(bool(runs))), share
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    words = text.split()
+    return list(zip(*(words[at:] for at in range(_RUN)), strict=False))
 
 
 def _around(

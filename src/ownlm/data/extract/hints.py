@@ -49,6 +49,7 @@ NAMES: tuple[str, ...] = (*(name for name, _ in _GROUPS), *(f"<{tag}>" for tag i
 _BIT = {name: 1 << index for index, name in enumerate(NAMES)}
 HIDDEN = _BIT["hidden"]
 COMMENT = _BIT["comment"]
+MESSAGE = _BIT["message"]
 ARTICLE_MASKS = (
     _BIT["article"],
     _BIT["text"] | _BIT["content"],

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from html import unescape
 from typing import Any
 
-from ownlm.data.extract.tags import attribute
+from ownlm.data.extract.tags import attribute, decoded
 
 _ARTICLES = frozenset({
     "article", "newsarticle", "blogposting", "reportagenewsarticle", "techarticle", "scholarlyarticle", "webpage",
     "opinionnewsarticle", "analysisnewsarticle", "liveblogposting", "socialmediaposting", "report", "discussionforumposting",
 })  # fmt: skip
 _DATE = re.compile(r"(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
+_MARKUP = re.compile(r"<[^<>]*>")
 _LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(?:[-_][a-zA-Z0-9]{2,8})*")
 _DATES = ("article:published_time", "datepublished", "date", "dc.date", "dc.date.issued", "dcterms.created", "pubdate",
           "publishdate", "sailthru.date", "parsely-pub-date")  # fmt: skip
@@ -55,6 +55,18 @@ def page_facts(head: list[tuple[str, str]]) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 
 
+def stated_body(head: list[tuple[str, str]]) -> str:
+    """The longest articleBody of the page's JSON-LD, as text without markup; "" for none."""
+    bodies = [
+        body
+        for kind, value in head
+        if kind == "json" and '"articleBody"' in value and len(value) <= _LONGEST_JSON
+        for item in _articles(value)
+        if isinstance(body := item.get("articleBody"), str)
+    ]
+    return decoded(_MARKUP.sub(" ", max(bodies, key=len))) if bodies else ""
+
+
 def _articles(source: str) -> list[dict[str, Any]]:
     """The objects of a JSON-LD script that are articles: the top level, a list, or its @graph."""
     try:
@@ -89,7 +101,7 @@ def _values(items: list[dict[str, Any]], key: str) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    return " ".join(unescape(unescape(text[: 4 * _LONGEST])).split())[:_LONGEST]
+    return " ".join(decoded(decoded(text[: 4 * _LONGEST])).split())[:_LONGEST]
 
 
 def _date(text: str | None) -> str:

@@ -42,6 +42,7 @@ STEPS: dict[str, str] = {
     "perplexity": "ownlm.data.filters.perplexity:Perplexity",
     "quality_model": "ownlm.data.filters.quality_model:QualityModel",
     "toxicity": "ownlm.data.filters.toxicity:Toxicity",
+    "by_score": "ownlm.data.filters.by_score:ByScore",
     "pii": "ownlm.data.filters.pii:Pii",
     "dedup_exact": "ownlm.data.dedup.exact:ExactDuplicates",
     "dedup_lines": "ownlm.data.dedup.lines:LineDuplicates",

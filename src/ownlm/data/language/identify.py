@@ -9,7 +9,8 @@ them); the document's are their mean weighted by letters, so a document half Ger
 near neighbours.
 
 A window whose letters and small words fit the winning language badly counts as "unknown" (`_fits`): most languages of
-the world are not in the table, and their texts must not pass as a neighbour's. All constants were set on one half of
+the world are not in the table, and their texts must not pass as a neighbour's. A window that fits only just, or not at all, or holds much of a second script,
+is judged in pieces of about 128 characters: a page in two languages has the shares of both. All constants were set on one half of
 the lingua sentences and on UDHR texts of one half of the languages that are not in the table.
 """
 
@@ -30,6 +31,8 @@ from ownlm.data.language.small_words import speakers, words_of
 WINDOW = 512  # characters
 MOST_WINDOWS = 5
 PIECE = 128  # characters of a piece of a window that may be in several languages
+WHOLE_FIT = 0.9  # a window below is tried as a mixture; of windows in one language about 5 in 100 are
+WHOLE_LETTERS = 0.6  # letters of its main script among its characters; a window with fewer is tried as well
 MOST_UNKNOWN = 0.15  # share of the letters of such a window in pieces of no known language
 MOST_OF_ONE = 0.85  # and of its main language
 FIT_OWN_SCRIPT = 0.4  # where a script has one language here, only gibberish in it must be told
@@ -41,7 +44,6 @@ _NOISE = re.compile(
     r"```[^`]{0,512}(?:```|$)|`[^`\n]{1,80}`|(?:https?://|www\.)\S{1,512}|\S{1,64}@[\w.-]{1,64}|"
     r"</?\w[^<>]{0,200}>|&#?\w{1,8};"
 )
-_NOISE_HAS = ("`", "://", "www.", "@", "<", "&")  # one of them is in everything that _NOISE finds
 _CODE_SIGNS = "{}[]();=<>_$\\|"
 _MOST_SIGNS = 0.1  # share of such signs among the characters of a line of prose; above, the line is code
 
@@ -56,20 +58,18 @@ class Guess:
 
 def identify(text: str) -> Guess:
     """Deterministic; time bounded by 5 windows for any text. No letters: "unknown" with probability 0.0."""
-    shares: dict[str, float] = {}
-    letters = 0
-    for window in windows(text):
-        found, count = _window(prose(window))
-        letters += count
-        for language, probability in found.items():
-            shares[language] = shares.get(language, 0.0) + probability * count
+    judged = [_window(prose(window)) for window in windows(text)]
+    letters = sum(count for _, count in judged)
     if not letters:
         return Guess(UNKNOWN, 0.0, {}, 0)
-    ranked = sorted(
-        ((value / letters, name) for name, value in shares.items()), key=lambda one: (-one[0], one[1])
-    )
-    listed = {name: round(value, 4) for value, name in ranked if value >= SMALLEST_SHARE}
-    return Guess(ranked[0][1], round(ranked[0][0], 4), listed, letters)
+    shares: dict[str, float] = {}
+    for found, count in judged:
+        weight = count / letters
+        for language, probability in found.items():
+            shares[language] = shares.get(language, 0.0) + probability * weight
+    ranked = sorted(shares.items(), key=lambda one: (-one[1], one[0]))
+    listed = {language: round(share, 4) for language, share in ranked if share >= SMALLEST_SHARE}
+    return Guess(ranked[0][0], round(ranked[0][1], 4), listed, letters)
 
 
 def windows(text: str) -> list[str]:
@@ -84,8 +84,15 @@ def windows(text: str) -> list[str]:
 
 def prose(window: str) -> str:
     """The window without URLs, addresses, tags, code in backquotes, and lines that are code."""
-    if any(sign in window for sign in _NOISE_HAS):
-        window = _NOISE.sub(" ", window)
+    if (
+        "@" in window
+        or "<" in window
+        or "&" in window
+        or "`" in window
+        or "://" in window
+        or "www." in window
+    ):
+        window = _NOISE.sub(" ", window)  # which is slow, and finds nothing in a window without these
     if _num_signs(window) == 0:
         return window
     return "\n".join(line for line in window.split("\n") if _num_signs(line) <= _MOST_SIGNS * len(line))
@@ -105,8 +112,9 @@ def plain(text: str) -> str:
 def _window(text: str) -> tuple[dict[str, float], int]:
     """Probabilities of one window and its number of letters."""
     text = plain(text)
-    shares, letters = _judged(text)
-    if UNKNOWN in shares and len(text) > 2 * PIECE and (mixed := _mixture(text)):
+    shares, letters, fit = _judged(text)
+    doubtful = fit < WHOLE_FIT or letters < WHOLE_LETTERS * len(text)
+    if doubtful and len(text) > 2 * PIECE and (mixed := _mixture(text)):
         return mixed, letters
     return shares, letters
 
@@ -117,7 +125,7 @@ def _mixture(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     counted = 0
     for piece in _pieces(text):
-        found, letters = _judged(piece)
+        found, letters, _ = _judged(piece)
         counted += letters
         for language, share in found.items():
             shares[language] = shares.get(language, 0.0) + share * letters
@@ -138,24 +146,25 @@ def _pieces(text: str) -> list[str]:
     return [*found, line]
 
 
-def _judged(text: str) -> tuple[dict[str, float], int]:
-    """Probabilities of a lower-cased text in one language, or "unknown"; and its number of letters."""
+def _judged(text: str) -> tuple[dict[str, float], int, float]:
+    """Probabilities of a lower-cased text in one language, or "unknown"; its number of letters; and the fit of the
+    likeliest language: its score by that of its own text, about 1.0 where it is that language."""
     words = words_of(text)
     known, of = table.load(), _speakers()
     ranked = rank(text, [at for word in words if word in of for at in of[word]])
     if not ranked.letters:
-        return {}, 0
+        return {}, 0, 0.0
     language = known.languages[ranked.best]
     fit = ranked.score / (ranked.letters * known.expected[language])
     if not _fits(language, fit, ranked.small / max(len(words), 1), ranked.letters):
         codes, letter = grams.codes_of(text)
-        return {by_script(codes[grams.main_script(codes, letter)]) or UNKNOWN: 1.0}, ranked.letters
+        return {by_script(codes[grams.main_script(codes, letter)]) or UNKNOWN: 1.0}, ranked.letters, fit
     logits = {known.languages[at]: logit for at, logit in ranked.near}
     _tell_close_ones_apart(words, logits, language, 1.0 / math.sqrt(ranked.letters))
     top = max(logits.values())
     shares = {name: math.exp(logit - top) for name, logit in logits.items()}
     total = sum(shares.values())
-    return {name: share / total for name, share in shares.items()}, ranked.letters
+    return {name: share / total for name, share in shares.items()}, ranked.letters, fit
 
 
 def _fits(language: str, fit: float, share_of_small_words: float, letters: int) -> bool:

@@ -14,7 +14,32 @@ _MONTH = (
 )
 _TIME = r"(?:[T ,]{1,2}(?:at )?\d{1,2}:\d\d(?::\d\d(?:\.\d{1,6})?)?(?: ?[ap]\.?m\.?|Z|[+-]\d\d:?\d\d)?)"
 _DIGIT = re.compile(r"\d")
-_WORTH_IT = re.compile(r"\d|[dD][aA][yY]")  # every date has a digit or ends in "day"
+# Texts that hold none of these have no AGE: the words of its patterns, or a number behind what ends like "I'm just".
+_AGE_WORDS = (
+    "age",
+    "âgé",
+    "agé",
+    "âge",
+    "turn",
+    "edad",
+    "alter",
+    "old",
+    "yo",
+    "y/o",
+    " ans",
+    "años",
+    " alt",
+    "single",
+    "married",
+    "hill",
+)
+_AGE_NUMBER = re.compile(r"\d(?<=[mseytwr] .)", re.IGNORECASE)
+# Where a date or a title may begin: patterns that start with a set are looked for much faster than DATE and TITLE.
+_DATE_START = re.compile(
+    r"[\dJFMASONDEWTjfmasondewt](?<![\w.\-/].)(?:(?<=\d)|an|eb|év|ar|är|pr|vr|br|ay|ai|un|ui|ul|ug|oû|go|ep|ct|kt|ov|ec|ez|éc|ic"
+    r"|ne|on|ue|ed|hu|ri|at|[A-ZÉÄÛ][A-ZÉÄÛ])"
+)
+_TITLE_START = re.compile(r"[MDPHFSRCLGmdp](?<!\w.)(?:(?<=[A-Z])|(?:rs?|s|rof)\.)")
 DATE = re.compile(
     rf"(?<![\w.\-/])(?:"
     rf"(?:1[5-9]|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:0[1-9]|[12]\d|3[01]|[1-9]){_TIME}?"
@@ -50,10 +75,20 @@ TITLE = re.compile(
 _TITLE_CASE = re.compile(r"[A-Z]|(?:mr|mrs|ms|dr|prof)\.")
 
 
+def _matches(text: str, start: re.Pattern[str], whole: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """whole.finditer(text), tried only where `start` matches."""
+    place = start.search(text)
+    while place:
+        match = whole.match(text, place.start())
+        if match:
+            yield match
+        place = start.search(text, match.end() if match else place.end())
+
+
 def dates(text: str) -> Iterator[Finding]:
-    if not _WORTH_IT.search(text):
+    if not _DIGIT.search(text) and "day" not in text.lower():  # every date has a digit or ends in "day"
         return
-    for match in DATE.finditer(text):
+    for match in _matches(text, _DATE_START, DATE):
         found = match.group()
         year_alone = len(found) == 4 and found.isdigit()
         if year_alone and (
@@ -68,6 +103,9 @@ def ages(text: str) -> Iterator[Finding]:
     """The number only, 0 to 120, beside "aged", "turned", "years old" or after "I'm" at the end of a phrase."""
     if not _DIGIT.search(text):
         return
+    lower = text.lower()
+    if not any(word in lower for word in _AGE_WORDS) and not _AGE_NUMBER.search(text):
+        return
     for match in AGE.finditer(text):
         name = match.lastgroup or "a"
         if int(match[name]) <= 120:
@@ -76,6 +114,6 @@ def ages(text: str) -> Iterator[Finding]:
 
 def titles(text: str) -> Iterator[Finding]:
     """Forms of address before a name."""
-    for match in TITLE.finditer(text):
+    for match in _matches(text, _TITLE_START, TITLE):
         if _TITLE_CASE.match(match.group()):
             yield Finding(match.start(), match.end(), "TITLE")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import xxhash
@@ -17,6 +17,7 @@ from ownlm.data.privacy import gazetteer
 
 BITS = 17  # rows of the weight table: 2 ** BITS
 TOKEN = re.compile(r"\n|[^\W\d_]+(?:[-'’](?=[A-ZÀ-Þ])[^\W\d_]+)*|\d+|['’]s\b|[^\w\s]|_")
+SPLIT = re.compile(f"({TOKEN.pattern})")
 
 # Columns of a word's hashes.
 LOWER, SHAPE, PREFIX2, PREFIX3, SUFFIX2, SUFFIX3, SUFFIX4, LISTS, KNOWN, KIND, FORM = range(11)
@@ -52,26 +53,21 @@ _TRIPLES = (
     ((-2, KIND), (-1, KIND), (0, KIND)),
     ((0, KIND), (1, KIND), (2, KIND)),
 )
-REACH = 3  # tokens to each side that a feature looks at
+REACH = 3  # tokens to each side that a feature looks at, but for the anchors
 NOTHING = 7  # stands for the hashes of a token outside of the text
 COLUMNS = 11
-_PLACES = {  # offsets and columns as arrays, for one gather per group
-    name: (np.array([offset + REACH for offset, _ in group]), np.array([column for _, column in group]))
-    for name, group in {
-        "single": _SINGLES,
-        **{f"pair{side}": [pair[side] for pair in _PAIRS] for side in range(2)},
-        **{f"triple{side}": [triple[side] for triple in _TRIPLES] for side in range(3)},
-    }.items()
-}
-FEATURES = len(_SINGLES) + len(_PAIRS) + len(_TRIPLES)
+_ANCHORS = ("x", "\n", ":", '"')  # kinds of the words and signs that stand around names
+
+
+LONE = len(_SINGLES) + 2  # features of one word: its own, its neighbours', the two anchors'
+FEATURES = LONE + len(_PAIRS) + len(_TRIPLES) + 4
 _NUMBERS = np.arange(1, FEATURES + 1, dtype=np.uint64) * np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MIX2 = np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-def tokens(text: str) -> list[tuple[int, int]]:
-    """Start and end of every token: words, digits, single signs, and line breaks, which say much in addresses."""
-    return [match.span() for match in TOKEN.finditer(text)]
+# Where the word of a lone feature stands: REACH to the left ... REACH to the right, left anchor, right anchor.
+SLOTS = 2 * REACH + 3
+SLOT_OF = np.array([*(offset + REACH for offset, _ in _SINGLES), SLOTS - 2, SLOTS - 1])
+_COLUMN_OF = np.array([*(column for _, column in _SINGLES), LOWER, LOWER])
 
 
 @cache
@@ -86,12 +82,14 @@ def _lists() -> dict[str, int]:
         gazetteer.GROUPS,
         gazetteer.STREETS_BEFORE,
         gazetteer.STREETS_AFTER,
-        gazetteer.COMPANY_ENDS,
+        (*gazetteer.COMPANY_ENDS, *gazetteer.FIRM_KINDS),
         gazetteer.JOBS,
         ("mr", "mrs", "ms", "miss", "dr", "prof", "sir", "madam", "herr", "frau", "mme"),
         ("apt", "suite", "box", "unit", "floor", "room", "flat", "psc", "apo", "fpo", "dpo", "p.o", "c/o"),
         "january february march april may june july august september october november december".split(),  # noqa: SIM905
         "monday tuesday wednesday thursday friday saturday sunday".split(),  # noqa: SIM905
+        gazetteer.FIRMS,
+        gazetteer.FIRM_WORDS,
     )
     for bit, words in enumerate(columns):
         for entry in words:
@@ -99,6 +97,10 @@ def _lists() -> dict[str, int]:
                 if len(word) > 1 and word not in ("of", "and", "de", "the"):
                     found[word] = found.get(word, 0) | 1 << bit
     return found
+
+
+def is_people_or_country(word: str) -> bool:
+    return bool(_lists().get(word.lower(), 0) & 0b11000)
 
 
 def _kind(word: str) -> str:
@@ -115,6 +117,8 @@ def _kind(word: str) -> str:
         return "X1"
     if word.isupper():
         return "XX" if len(word) < 5 else "XXX"
+    if "-" in word:
+        return "X-X"
     return "Xx" if word[1:].islower() else "xX"
 
 
@@ -135,9 +139,8 @@ def _shape(word: str) -> str:
     return out
 
 
-@lru_cache(maxsize=1 << 16)
-def word_hashes(word: str, known: int) -> bytes:
-    """The COLUMNS hashes of a word, eight bytes each; `known` is what the model's word list says of it (0: nothing)."""
+def word_hashes(word: str, known: int) -> list[int]:
+    """The COLUMNS hashes of a word, 64 bits each; `known` is what the model's word list says of it (0: nothing)."""
     lower = word.lower()
     if word.isdecimal():
         lower = "0" * len(word)
@@ -156,23 +159,74 @@ def word_hashes(word: str, known: int) -> bytes:
         kind,
         word if not word.isdecimal() else lower,
     )
-    digests = [xxhash.xxh64_intdigest(value.encode(), column) for column, value in enumerate(values)]
-    return np.array(digests, "<u8").tobytes()
+    return [xxhash.xxh64_intdigest(value.encode(), column) for column, value in enumerate(values)]
+
+
+_ANCHOR_KINDS = np.array(
+    [*(xxhash.xxh64_intdigest(kind.encode(), KIND) for kind in _ANCHORS), NOTHING], np.uint64
+)
+
+
+def padded(hashes: np.ndarray) -> np.ndarray:
+    """REACH rows of NOTHING on both sides."""
+    wide = np.full((len(hashes) + 2 * REACH, COLUMNS), NOTHING, np.uint64)
+    wide[REACH : REACH + len(hashes)] = hashes
+    return wide
+
+
+def anchors(wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every token the rows of `wide` with the nearest anchor to its left and to its right: the words written
+    small, line breaks, colons and quotes that stand around a name however long it is, or the end of the text."""
+    is_anchor = (wide[:, KIND, None] == _ANCHOR_KINDS).any(axis=1)
+    index = np.arange(len(wide))
+    left = np.maximum.accumulate(np.where(is_anchor, index, 0))
+    right = np.minimum.accumulate(np.where(is_anchor, index, len(wide) - 1)[::-1])[::-1]
+    return left[REACH - 1 : -REACH - 1], right[REACH + 1 : len(wide) - REACH + 1]
+
+
+def _chosen(mixed: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    mixed = mixed ^ numbers
+    mixed *= _MIX
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= _MIX2
+    mixed >>= np.uint64(64 - BITS)
+    return mixed.view(np.int64)
+
+
+def lone_rows(hashes: np.ndarray) -> np.ndarray:
+    """[W, COLUMNS] -> [W, LONE] rows of the weight table that a word speaks for, wherever it stands: SLOT_OF says for
+    which token."""
+    return _chosen(hashes[:, _COLUMN_OF], _NUMBERS[:LONE])
+
+
+def joint_rows(wide: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """[FEATURES - LONE, T] rows of the features that need more than one word; arguments as of padded and anchors."""
+    length = len(wide) - 2 * REACH
+    columns = np.ascontiguousarray(wide.T)
+
+    def at(place: tuple[int, int]) -> np.ndarray:
+        start = REACH + place[0]
+        return columns[place[1], start : start + length]
+
+    mixed = np.empty((FEATURES - LONE, length), np.uint64)
+    for number, (one, two) in enumerate(_PAIRS):
+        np.add(at(one) * _MIX2, at(two), out=mixed[number])
+    for number, (one, two, three) in enumerate(_TRIPLES, len(_PAIRS)):
+        np.add((at(one) * _MIX2 + at(two)) * _MIX2, at(three), out=mixed[number])
+    number = len(_PAIRS) + len(_TRIPLES)
+    small = columns[LOWER]
+    for held in (KNOWN, LISTS):
+        for anchor in (left, right):
+            np.add(small[anchor] * _MIX2, at((0, held)), out=mixed[number])
+            number += 1
+    return _chosen(mixed, _NUMBERS[LONE:, None])
 
 
 def rows(hashes: np.ndarray) -> np.ndarray:
-    """[T, COLUMNS] uint64 word hashes -> [T, FEATURES] rows of the weight table."""
-    padded = np.full((len(hashes) + 2 * REACH, COLUMNS), NOTHING, np.uint64)
-    padded[REACH : REACH + len(hashes)] = hashes
-    token = np.arange(len(hashes))[:, None]
-
-    def gathered(name: str) -> np.ndarray:
-        offsets, columns = _PLACES[name]
-        found: np.ndarray = padded[token + offsets, columns]
-        return found
-
-    pairs = gathered("pair0") * _MIX2 + gathered("pair1")
-    triples = (gathered("triple0") * _MIX2 + gathered("triple1")) * _MIX2 + gathered("triple2")
-    mixed = (np.concatenate((gathered("single"), pairs, triples), axis=1) ^ _NUMBERS) * _MIX
-    chosen: np.ndarray = ((mixed ^ (mixed >> np.uint64(29))) * _MIX2 >> np.uint64(64 - BITS)).astype(np.int64)
-    return chosen
+    """[T, COLUMNS] uint64 word hashes -> [T, FEATURES] rows of the weight table: the definition, used in training."""
+    wide = padded(hashes)
+    left, right = anchors(wide)
+    lone = lone_rows(wide)
+    own = np.arange(len(hashes)) + REACH
+    at = np.concatenate((own[:, None] + np.arange(-REACH, REACH + 1), left[:, None], right[:, None]), axis=1)
+    return np.concatenate((lone[at[:, SLOT_OF], np.arange(LONE)], joint_rows(wide, left, right).T), axis=1)

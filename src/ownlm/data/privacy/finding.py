@@ -34,7 +34,9 @@ PLACEHOLDERS = {
 KINDS = tuple(PLACEHOLDERS)
 IDENTIFIERS = KINDS[: KINDS.index("DOMAIN_NAME")]
 RULED = KINDS[: KINDS.index("STREET_ADDRESS")]  # found by rules alone; the rest need the name model
-RANK = {kind: rank for rank, kind in enumerate(KINDS)}
+# An address is worth more than a year or a postal code that its numbers look like.
+_ORDER = dict.fromkeys((*IDENTIFIERS, "DOMAIN_NAME", "STREET_ADDRESS", *KINDS))
+RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 
 @dataclass(frozen=True, slots=True)

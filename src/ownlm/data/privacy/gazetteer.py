@@ -153,3 +153,61 @@ stock clerk,shop assistant,telephone operator,printing machine operator,sewing m
 elementary school teacher,kindergarten teacher,school counselor,social worker,probation officer,court reporter,paralegal,
 veterinarian,optician,radiologist,anesthesiologist,dietitian,occupational therapist,speech therapist,medical secretary
 """.replace("\n", "").split(",")
+
+MORE_GROUPS = """
+Angolan Bahamian Bahraini Barbadian Beninese Bhutanese Bolivian Botswanan Bruneian Burmese Burundian Cameroonian Chadian
+Comorian Djiboutian Dominican Ecuadorian Emirati Equatorial-Guinean Eritrean Fijian Gabonese Gambian Grenadian Guatemalan
+Guinean Guyanese Honduran Ivorian Kiribati Kosovar Kuwaiti Kyrgyz Laotian Lesothan Liberian Liechtensteiner Luxembourger
+Malagasy Malawian Maldivian Malian Mauritanian Mauritian Moldovan Monegasque Montenegrin Mozambican Namibian Nauruan
+Nicaraguan Nigerien Omani Palauan Panamanian Papuan Paraguayan Qatari Rwandan Salvadoran Samoan Sammarinese Seychellois
+Singaporean Surinamese Swazi Tajik Tanzanian Togolese Tongan Trinidadian Turkmen Tuvaluan Uruguayan Vanuatuan Yemeni
+Zambian Scots Scandinavian Nordic Baltic Slavic Balkan Caribbean Arabian Ottoman Roman Byzantine Celtic Gaelic Breton Frisian
+Walloon Tyrolean Bavarian Prussian Saxon Sicilian Sardinian Tuscan Venetian Corsican Castilian Galician Andalusian Sami Inuit
+Berber Tuareg Hausa Xhosa Swahili Amharic Pashtun Sinhalese Gujarati Marathi Telugu Malay Javanese Hmong Uyghur Tatar Cossack
+Aboriginal Polynesian Apache Sioux Mayan Aztec Quechua Texan Californian Londoner Parisian Berliner Israelis Pakistanis
+Iraqis Iranians Mexicans Canadians Australians Brazilians Koreans Ukrainians Africans Asians Europeans Arabs Kurds Swedes
+Danes Finns Poles Scots Spaniards Frenchman Englishman Irishman Dutchman Welshman Shia Sunni Baptist Methodist Anglican
+Evangelical Presbyterian Quaker Calvinist Jesuit Atheist Liberal Tory Whig Libertarian Leninist Maoist Fascist Nazi Zionist
+""".split()  # noqa: SIM905
+GROUPS = list(dict.fromkeys(GROUPS + MORE_GROUPS))
+
+# Names of well-known firms and bodies, and the words and endings that such names are made of.
+FIRMS = [
+    firm.strip()
+    for firm in """
+Microsoft,Google,Amazon,Apple,Facebook,Meta,Netflix,Twitter,Intel,Nvidia,Oracle,Cisco,Adobe,Dell,IBM,SAP,Siemens,Bosch,Bayer,BASF,
+Volkswagen,BMW,Daimler,Audi,Porsche,Toyota,Honda,Nissan,Mazda,Hyundai,Kia,Samsung,Sony,Panasonic,Toshiba,Canon,Nikon,Nintendo,
+Philips,Nokia,Ericsson,Volvo,Ikea,Spotify,Skype,Lego,Maersk,Carlsberg,Heineken,Unilever,Nestlé,Novartis,Roche,Danone,Renault,
+Peugeot,Michelin,Airbus,Boeing,Lockheed Martin,Rolls-Royce,Shell,Exxon,Chevron,Total,Gazprom,Aramco,Walmart,Tesco,Lidl,Aldi,
+Carrefour,Costco,Target,Starbucks,McDonald's,Pepsi,Coca-Cola,Kraft,Kellogg,Procter & Gamble,Johnson & Johnson,Pfizer,Merck,
+Barclays,HSBC,Lloyds,Santander,Deutsche Bank,Credit Suisse,Goldman Sachs,Morgan Stanley,Citibank,Wells Fargo,Visa,Mastercard,
+PayPal,Uber,Lyft,Airbnb,Tesla,Ford,General Motors,General Electric,Verizon,Vodafone,Comcast,Reuters,Forbes,Disney,Pixar,
+Lufthansa,Ryanair,EasyJet,KLM,Emirates,FedEx,DHL,UPS,Allianz,Axa,Zurich Insurance,Deloitte,KPMG,Accenture,McKinsey,Ernst & Young,
+NATO,UNESCO,UNICEF,NASA,FBI,CIA,BBC,CNN,NBC,FIFA,UEFA,NBA,NFL,WHO,IMF,OECD,Interpol,Red Cross,World Bank,Oxfam,Greenpeace,
+Harvard University,Oxford University,Cambridge University Press,Stanford,MIT,Yale,Princeton,Max Planck Institute,CERN,
+Manchester United,Real Madrid,Chelsea,Arsenal,Liverpool,Barcelona,Juventus,Ajax,Celtic,Yankees,Lakers,Red Sox
+""".replace("\n", "").split(",")
+]
+FIRM_WORDS = """
+Health Data Credit Green Blue Smart Open Global Civic Energy Market Cloud Care Map Farm Home Social Legal Tax Solar Metro Urban
+River Stone Bright Peak North Pacific Atlas Orbit Quantum Vector Nova Delta Summit Harbor Bridge Garden Lumen Pixel Signal
+Trip Job Score Learn Book Trade Fund Bank Pay Loan Risk Audit Law Weather Climate Food Wine Fleet Auto Air Sky Water Bio Medi
+Pharma Gene Edu Campus Press Media Radio Street Transit Cargo Parcel Postal Insight Metric Logic Code Soft Net Web Digital
+First American National United Standard Liberty Pioneer Eagle Lion Phoenix Apex Zenith Alpha Omega Sigma Prime Core Next True
+Clear Simple Rapid Swift Quick Easy Better Good Great Super Mega Micro Nano Inter Trans Omni Ever Pure Real Deep Red Silver
+Gold Iron Steel Copper Diamond Crystal Ocean Island Mountain Forest Valley Lake Spring Meadow Oak Pine Cedar Maple Lotus Rose
+Sun Moon Star Comet Rocket Jet Wing Wheel Gear Engine Power Volt Spark Flame Light Lamp Mirror Lens Vision Eye Ear Voice Talk
+Chat Mail Post Letter Paper Print Page Word Text Story Song Tune Play Game Sport Team Club Union Guild League Alliance
+Research Economic Chemical Medical Dental Clinical Nuclear Technical Advisory Equity Wealth Asset Venture Growth Investment
+Realty Property Estate Housing Building Design Studio Works Craft Lab Factory Forge Mill Store Shop Mart Depot Supply Source
+""".split()  # noqa: SIM905
+FIRM_TAILS = (  # noqa: SIM905
+    "ify,ly,io,ics,ware,soft,tech,hub,works,genix,eon,ora,ium,cast,logic,metrics,scape,point,base,sys,com,net,data,wise,mind,path,"
+    "link,stack,flow,port,zen,box,bit,pedia,gram,space,watch,sense,view,line,vue,tron,dyne,max,plex,matic,labs,tel,nav,co,ix,ex,us,is,a,o"
+).split(",")
+FIRM_KINDS = (  # noqa: SIM905
+    "Service,Services,Society,Association,Union,Trust,Board,Commission,Committee,Authority,Office,Center,Centre,Exchange,Investments,"
+    "Advisors,Ventures,Laboratories,Research,Press,Times,News,Journal,TV,Radio,Records,Entertainment,Studios,Productions,Publishing,"
+    "Airways,Railways,Brewery,Hospital,Clinic,School,College,Academy,Club,Orchestra,Choir,Band,Museum,Library,Church,Ministry,"
+    "Department,Party,Federation,League,Cooperative,Workshop,Bakery,Stores,Foods,Logistics,Steel,Chemicals,Electronics,Robotics"
+).split(",")

@@ -56,6 +56,8 @@ def emails(text: str, obfuscated: bool = False) -> Iterator[Finding]:
 
 def urls(text: str) -> Iterator[Finding]:
     """Web addresses with a scheme or www; a stop or bracket that ends a sentence is not part of one."""
+    if "://" not in text and "www" not in text.lower():
+        return
     for match in URL.finditer(text):
         found = match.group().rstrip(".,;:!?*")
         while found.endswith(")") and found.count("(") < found.count(")"):

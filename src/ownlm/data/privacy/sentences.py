@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ownlm.data.privacy import gazetteer as lists
-from ownlm.data.privacy.templates import SUBJECTS, TEMPLATES
+from ownlm.data.privacy.stories import WORDS
+from ownlm.data.privacy.templates import TEMPLATES
 
 Marked = list[tuple[str, str]]  # text and its label, "O" between
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -24,7 +25,6 @@ _LABEL = {
     "country": "GPE",
     "group": "NRP",
     "street": "STREET_ADDRESS",
-    "address": "STREET_ADDRESS",
     "house": "STREET_ADDRESS",
     "flat": "STREET_ADDRESS",
     "zip": "ZIP_CODE",
@@ -47,8 +47,13 @@ class Maker:
         style = self.random.random()
         for match in _SLOT.finditer(template):
             parts.append((template[last : match.start()], "O"))
-            value = self.slot(match[1])
-            parts.append((_styled(value, style, match[1]), _LABEL.get(match[1], "O")))
+            made = (
+                self._address()
+                if match[1] == "address"
+                else [(self.slot(match[1]), _LABEL.get(match[1], "O"))]
+            )
+            upper = style > 0.82 and match[1] in ("city", "country", "address")
+            parts += [(value.upper() if upper and label == "GPE" else value, label) for value, label in made]
             last = match.end()
         parts.append((template[last:], "O"))
         if style < 0.07:
@@ -99,29 +104,45 @@ class Maker:
         return name
 
     def _org(self) -> str:
+        """Firms and bodies: coined words, two words or more, families, letters, a known name at times."""
         draw = self.random.random()
-        subject = self.pick(SUBJECTS)
+        word, other = self.pick(lists.FIRM_WORDS), self.pick(lists.FIRM_WORDS)
+        end = self.pick((*lists.COMPANY_ENDS, *lists.FIRM_KINDS))
         if draw < 0.06:
-            return f"{subject} {self.pick(SUBJECTS)} {self.pick(SUBJECTS)}"
-        if draw < 0.2:
-            return f"{self._last()} {self.pick(lists.COMPANY_ENDS)}"
-        if draw < 0.32:
+            return f"{word} {other} {self.pick(lists.FIRM_WORDS)}"
+        if draw < 0.16:
+            return f"{self.spliced([*lists.LAST_NAMES, *lists.CITIES])} {end}"
+        if draw < 0.26:
             return f"{self._last()}-{self._last()}"
-        if draw < 0.42:
+        if draw < 0.36:
             return f"{self._last()}, {self._last()} and {self._last()}"
-        if draw < 0.62:
-            return f"{subject} {self.pick(SUBJECTS)}"
-        if draw < 0.7:
-            return f"{subject} {self.pick(SUBJECTS)} {self.pick(lists.COMPANY_ENDS)}"
-        if draw < 0.9:
-            return (
-                subject
-                + self.pick(SUBJECTS).lower()
-                + self.pick(("", "", "", " Inc", " Corp", " Ltd", ".com"))
-            )
+        if draw < 0.5:
+            return f"{word} {other}"
+        if draw < 0.6:
+            return f"{word} {other} {end}"
+        if draw < 0.72:
+            return word + other.lower() + self.pick(("", "", "", " Inc", " Corp", " LLC", ".com", " Group"))
+        if draw < 0.78:
+            return word + other
+        if draw < 0.88:
+            head = self.pick((word, other, self.pick(lists.FIRST_NAMES), self.pick(lists.LAST_NAMES)))
+            return head[: int(self.random.integers(3, 8))] + self.pick(lists.FIRM_TAILS)
+        if draw < 0.91:
+            return f"{self._last()} {self.pick(('&', 'and'))} {self.pick((self._last(), 'Sons', 'Co'))}"
         if draw < 0.97:
-            return self.spliced(list(SUBJECTS)).capitalize()
+            return self.pick(lists.FIRMS)
         return "".join(self.pick("ABCDEFGHIKLMNOPRSTUV") for _ in range(int(self.random.integers(2, 5))))
+
+    def _title(self) -> str:
+        """A title of a film, song or chapter: ordinary words in capitals that name nobody."""
+        first, *rest = (self.pick(WORDS) for _ in range(int(self.random.integers(1, 5))))
+        joint = self.pick(("of the", "in the", "and the", "for a", "with", "to", "Is", "and", "of", "on"))
+        words = [first, *((joint, *rest[:2]) if rest and self.chance(0.5) else rest)]
+        title = " ".join(
+            word if word in ("of", "and", "to", "with") or " " in word else word.capitalize()
+            for word in words
+        )
+        return f"{self.pick(('The ', 'The ', 'A ', 'My ', '', '', '', ''))}{title}"
 
     def _city(self) -> str:
         city = self.spliced(lists.CITIES)
@@ -188,29 +209,49 @@ class Maker:
             return f"{street} {number}"
         return f"{number} {street}" if draw < 0.9 or street == name else street
 
-    def _address(self) -> str:
-        """A whole address in one of many layouts."""
-        if self.chance(0.06):
-            return f"PSC {self.number(1000, 9999)}, Box {self.number(1000, 9999)}\nAPO {self.pick(('AE', 'AA', 'AP'))} {self._zip()}"
+    def _address(self) -> Marked:
+        """A whole address in one of many layouts, its parts marked as such: addresses.py puts them together."""
+        road = "STREET_ADDRESS"
         if self.chance(0.08):
-            return f"the corner of {self._street()} and {self._street()}"
+            box = f"PSC {self.number(1000, 9999)}, Box {self.number(1000, 9999)}"
+            ship = f"{self.pick(('USS', 'USNS', 'USCGC', 'USNV'))} {self._last()}"
+            head = self.pick((box, ship, f"Unit {self.number(1000, 9999)} Box {self.number(1000, 9999)}"))
+            office = f"{self.pick(('APO', 'FPO', 'DPO'))} {self.pick(('AE', 'AA', 'AP'))}"
+            return [(f"{head}\n{office} {self.number(10000, 99999)}", road)]
+        if self.chance(0.1):
+            head = self.pick(("the corner of ", "")) + self.pick(
+                (self._street(), self._first(), self._last())
+            )
+            return [(f"{head} and {self.pick((self._street(), self._road()))}", road)]
         street = self._street() if self.chance(0.9) else f"P.O. Box {self.number(1, 999)}"
         house = f"{self._house()} " if self.chance(0.5) else ""
         flat = f" {self._flat()}" if self.chance(0.6) else ""
         gap = self.pick((" ", "\n", ", ", "\n ", "\n    "))
-        end = self.pick(
-            (
-                f"{self._city()}, {self._country()}",
-                f"{self._city()}",
-                f"{self._city()}\n, {self._country()}\n {self._zip()}",
-                f"{self._city()} {self._country()}",
-                f"{self._city()}{gap}{self._country()} {self._zip()}",
-                f"{self._zip()} {self._city()}",
-                f"{self._city()}, {self._country()} {self._zip()}",
-                f"{self._city()} {self._zip()}",
-            )
+        street = f"{house}{street}{flat.replace(' ', gap, 1) if self.chance(0.4) else flat}"
+        if self.chance(0.12):
+            return [(street, road)]
+        city, country, code = ((self._city(), "GPE"), (self._country(), "GPE"), (self._zip(), "ZIP_CODE"))
+        layouts: tuple[tuple[tuple[str, str] | str, ...], ...] = (
+            (city, ", ", country),
+            (city,),
+            (city, "\n, ", country, "\n ", code),
+            (city, " ", country),
+            (city, gap, country, " ", code),
+            (code, " ", city),
+            (city, ", ", country, " ", code),
+            (city, " ", code),
+            (city, gap, country, gap, code),
         )
-        return house + street + flat + gap + end if self.chance(0.85) else house + street + flat
+        rest = layouts[int(self.random.integers(len(layouts)))]
+        return [
+            (street, road),
+            (gap, "O"),
+            *((part, "O") if isinstance(part, str) else part for part in rest),
+        ]
+
+    def _road(self) -> str:
+        """A street without a number that says nothing but that it has two words."""
+        return f"{self._last()} {self.pick(lists.STREETS_AFTER)}"
 
     def _zip(self) -> str:
         digits = self.number(0, 99999).zfill(5)
@@ -253,16 +294,4 @@ class Maker:
         return self.number(2, int(self.pick(("20", "100", "5000", "99999999"))))
 
     def _mail(self) -> str:
-        return f"{self._first()}{self._last()}@{self.pick(SUBJECTS).lower()}.com".replace(" ", "")
-
-
-def _styled(value: str, style: float, slot: str) -> str:
-    """Places are often written in capitals, in addresses and forms."""
-    if slot in ("city", "country", "address") and style > 0.82:
-        return value.upper() if slot != "address" else _last_upper(value)
-    return value
-
-
-def _last_upper(address: str) -> str:
-    head, separator, tail = address.rpartition("\n" if "\n" in address else ", ")
-    return head + separator + tail.upper()
+        return f"{self._first()}{self._last()}@{self.pick(lists.FIRM_WORDS).lower()}.com".replace(" ", "")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-SUBJECTS = (  # noqa: SIM905
-    "Health Data Credit Green Blue Smart Open Global Civic Energy Market Cloud Care Map Farm Home Social Legal Tax Solar Metro Urban "
-    "River Stone Bright Peak North Pacific Atlas Orbit Quantum Vector Nova Delta Summit Harbor Bridge Garden Lumen Pixel Signal "
-    "Trip Job Score Learn Book Trade Fund Bank Pay Loan Risk Audit Law Weather Climate Food Wine Fleet Auto Air Sky Water Bio Medi "
-    "Pharma Gene Edu Campus Press Media Radio Street Transit Cargo Parcel Postal Insight Metric Logic Code Soft Net Web Digital"
-).split()
+from ownlm.data.privacy.stories import STORIES
 
-TEMPLATES = tuple(
+LETTERS = tuple(
     line.strip().replace("\\n", "\n")
     for line in r"""
 My name is {name}.
@@ -237,3 +232,5 @@ Happy Birthday!
 Merry Christmas and a Happy New Year
 """.strip().splitlines()
 )
+
+TEMPLATES = LETTERS + STORIES

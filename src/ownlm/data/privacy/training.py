@@ -146,7 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--made", type=int, default=18000)
+    parser.add_argument("--made", type=int, default=24000)
     options = parser.parse_args()
     real = [example for name in FILES for example in conll(options.folder / f"{name}.conll.gz")]
     invented = list(made(Maker(seed.generator(0, "privacy", "sentences")), options.made))

@@ -21,14 +21,29 @@ SHAPED = re.compile(
     r"|(?:DC|A[LKZR]|C[AOT]|DE|FL|GA|HI|I[DLNA]|K[SY]|LA|M[EDAINSOT]|N[EVHJMYCD]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[TA]|W[AVIY])"
     r" (?P<us>\d{5}(?:-\d{4})?))(?![\w-])"
 )
+_NAMES = (
+    "zip",
+    "post",
+    "plz",
+    "c.p",
+    "código",
+    "code",
+    "cap",
+    "pin",
+)  # one of these stands in all that NAMED finds
+_LETTERED = re.compile(r"[A-Z](?:\d| \d{5})")  # and one of these two in all that SHAPED finds
+_DASHED = re.compile(r"\d{5}-\d{3}")
 
 
 def zip_codes(text: str) -> Iterator[Finding]:
     if not _DIGIT.search(text):
         return
-    for match in NAMED.finditer(text):
+    lower = text.lower()
+    for match in NAMED.finditer(text) if any(name in lower for name in _NAMES) else ():
         if any(character.isdigit() for character in match["code"]):
             yield Finding(match.start("code"), match.end("code"), "ZIP_CODE")
+    if not _LETTERED.search(text) and not _DASHED.search(text):
+        return
     for match in SHAPED.finditer(text):
         group = "us" if match["us"] else "code"
         yield Finding(match.start(group), match.end(group), "ZIP_CODE")

@@ -80,9 +80,9 @@ async function copy(answer, button) {
   setTimeout(() => button.replaceChildren(icon("copy")), 1500);
 }
 
-async function rate(answer, rating, buttons) {
+async function rate(answer, rating, buttons, consent) {
   try {
-    await post("/v1/feedback", { rating, id: answer.id, question: answer.question, answer: answer.text });
+    await post("/v1/feedback", { rating, id: answer.id, question: answer.question, answer: answer.text, consent });
     for (const [name, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(name === rating));
     say("Thank you, the rating is kept.");
   } catch (error) {
@@ -101,11 +101,13 @@ function acts(answer, about) {
   row.append(copyButton);
   if (about.feedback) {
     const buttons = {};
+    const consent = el("input", { type: "checkbox" });
     for (const [rating, label] of [["up", "Good answer"], ["down", "Bad answer"]]) {
-      buttons[rating] = act(rating, label, () => rate(answer, rating, buttons));
+      buttons[rating] = act(rating, label, () => rate(answer, rating, buttons, consent.checked));
       buttons[rating].setAttribute("aria-pressed", "false");
       row.append(buttons[rating]);
     }
+    row.append(el("label", { class: "consent", title: "Send your rating with leave to train on this question and answer" }, consent, "may be learned from"));
   }
   row.append(speed(answer));
   return row;
