@@ -54,5 +54,5 @@ class Draft:
 
     def finished(self) -> Tree:
         columns = (self.parents, self.own, self.inherited, self.starts, self.ends)
-        arrays = [np.array(column, dtype=np.int64) for column in columns]
-        return Tree(self.blocks, self.tags, *arrays, self.head)
+        parents, own, inherited, starts, ends = (np.array(column, dtype=np.int64) for column in columns)
+        return Tree(self.blocks, self.tags, parents, own, inherited, starts, ends, self.head)

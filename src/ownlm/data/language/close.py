@@ -62,10 +62,10 @@ GROUPS: tuple[dict[str, str], ...] = (
             univerziteta sistem sistema evropa evrope evropske evropski vazduh učesnik učesnici takmičenje saobraćaj
             stepen porodica porodice uslov uslovi uslova nauka nauke tokom uprkos milion miliona budžet budžeta ko
             neko niko pozorište fudbal istorija istorije istoriji hleb tačka tačno dinara vrednost vrednosti veru
-            vera veruje čovekov čovekove čoveku obezbede obezbedi savest savesti mere mera meri sever severni levo
+            vera veruje čoveku obezbedi savest savesti mere mera meri sever severni levo
             sneg nemački ponedeljak reka reke reku leto leta letu smeštaj razumeti živeo živela voleo volela želeo
             lek lekovi lekar lekara ceo cela celo celog deluje pobediti odeljenje sećanje sedište mesec meseca
-            meseci vek veka veku svako svakog dečak pevač uspešno izmena primenu primeni""",
+            meseci vek veka veku svako svakog dečak pevač uspešno izmena """,
     },
     {
         "id": """karena bahwa yaitu yakni bisa kantor mobil uang proyek kasus pengadilan istri persen miliar triliun
@@ -77,7 +77,7 @@ GROUPS: tuple[dict[str, str], ...] = (
             sepak cina tiongkok harus punya kamu banget butuh ketimbang sudah belum anggaran saja polri dprd dpr kpk
             bupati wali republik tokoh hukum situs rekening apalagi sejumlah peneliti penelitian berbeda tapi ponsel
             ekspor impor agar merupakan melakukan dilakukan sedangkan digunakan laki sekitar maupun ataupun
-            perserikatan warga namun""",
+            warga namun""",
         "ms": """kerana bahawa iaitu wang pejabat polis manakala syarikat kerajaan pelbagai universiti kualiti aktiviti
             komuniti identiti ringgit rm malaysia kuala lumpur sabah sarawak johor selangor perak kedah melayu
             perlawanan kelmarin esok projek maklumat perkhidmatan hendaklah sahaja ogos mac julai jun disember kes

@@ -9,9 +9,10 @@ them); the document's are their mean weighted by letters, so a document half Ger
 near neighbours.
 
 A window whose letters and small words fit the winning language badly counts as "unknown" (`_fits`): most languages of
-the world are not in the table, and their texts must not pass as a neighbour's. A window that fits only just, or not at all, or holds much of a second script,
-is judged in pieces of about 128 characters: a page in two languages has the shares of both. All constants were set on one half of
-the lingua sentences and on UDHR texts of one half of the languages that are not in the table.
+the world are not in the table, and their texts must not pass as a neighbour's. A window that fits only just, or not at
+all, or holds much of a second script, is judged in pieces of about 128 characters: a page in two languages has the
+shares of both. All constants were set on one half of the lingua sentences and on UDHR texts of one half of the
+languages that are not in the table.
 """
 
 from __future__ import annotations
