@@ -5,6 +5,7 @@ BIN     := $(VENV)/bin
 TORCH   := torch==2.13.0
 OUT     ?= out/quickstart
 PORT    ?= 8000
+TEST_WORKERS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard native/*)
 ORACLE  := .cache/transformers-4.57
 
@@ -17,8 +18,8 @@ help: ## show this list
 quickstart: $(VENV)/.run ## install, build an assistant from Python's own documentation, serve it on PORT
 	$(BIN)/ownlm quickstart --out $(OUT) --port $(PORT)
 
-test: $(VENV)/.dev $(ORACLE) browser ## install and run the tests (about 13 minutes on 2 cores)
-	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest
+test: $(VENV)/.dev $(ORACLE) browser ## install and run the tests (about 10 minutes on 2 cores; TEST_WORKERS=1 for one process)
+	OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.dev $(ORACLE) browser ## the slow tier: long kill-and-resume and quality runs
 	OWNLM_EXPLORE=1 OWNLM_TRANSFORMERS_457=$(abspath $(ORACLE)) $(BIN)/python -m pytest -m "slow or nightly"

@@ -72,7 +72,9 @@ def test_titles_of_python():
         "wrapping.textwrap.Wrapper.wrap", "wrapping.textwrap.shorten",
     ]  # fmt: skip
     assert titles(PYTHON, "json/__init__.py")[0] == "json"
-    assert titles(PYTHON, "x/y.py", format="code", programming_language="python", module="public")[0] == "public"
+    assert (
+        titles(PYTHON, "x/y.py", format="code", programming_language="python", module="public")[0] == "public"
+    )
 
 
 def test_signature_and_docstring_come_first():

@@ -120,7 +120,9 @@ def library(names: tuple[str, ...] = ()) -> list[Document]:
     found = []
     for path in paths:
         text = repair(path.read_bytes().decode("utf-8", "replace"))[0]
-        found.append(document(text, path.relative_to(root).as_posix(), format="code", programming_language="python"))
+        found.append(
+            document(text, path.relative_to(root).as_posix(), format="code", programming_language="python")
+        )
     return found
 
 

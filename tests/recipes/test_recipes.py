@@ -142,6 +142,7 @@ def test_sink_and_noise(corpus: Path, tmp_path: Path) -> None:
     assert (out / "sink_and_noise.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_data_order(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["--piece", "100", "--orders", "shuffled", "easy-first", "grouped", "--width", "32"]
