@@ -14,6 +14,8 @@ import re
 from functools import cache
 from html import unescape
 
+import regex
+
 _ATTRIBUTES = r"""(?:[^>=]++|=\s*+(?:"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)|[^\s>]*+))*+"""
 
 
@@ -29,7 +31,7 @@ def _until(name: str) -> str:
 _SKIPPED = ("style", "textarea", "iframe", "noframes", "noembed", "xmp", "svg", "math", "noscript")
 
 # Groups: 1, 2 attributes and content of a script; 3 the title; 4, 5, 6 slash, name, attributes of any other tag.
-TOKEN = re.compile(
+TOKEN = regex.compile(  # not re: its possessive repeats within groups are wrong before Python 3.11.4
     r"<(?:(?=[sStTiInNxXmM])(?i:"
     + _raw("script", f"({_ATTRIBUTES})", f"({_until('script')})")
     + "|"
@@ -39,7 +41,7 @@ TOKEN = re.compile(
     + rf")|(/?+)([a-zA-Z][^\s/>]*+)({_ATTRIBUTES})(?:>|\Z)"
     + r"|!--(?:-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
     + r"|[!?/][^>]*+(?:>|\Z))",
-    re.A,
+    regex.A,
 )
 
 _VALUE = r"""\s*=\s*+(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""
@@ -73,7 +75,7 @@ def is_hidden(attributes: str) -> bool:
     return _HIDDEN.search(attributes) is not None
 
 
-_LONG_NUMBER = re.compile(r"&#([0-9]{20,}+)")
+_LONG_NUMBER = re.compile(r"&#([0-9]{20,})")
 
 
 def decoded(text: str) -> str:

@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 from ownlm.data.flow.chain import BrokenStep
@@ -29,7 +30,7 @@ MOST_ATTEMPTS = 2
 MOST_IN_A_ROW = 20  # units on which a step raises, one after the other: then the step is broken, not the data
 WALL_PER_CPU = 6.0  # a child that sleeps is given up after this many times its processor time
 _POLL_SECONDS = 0.02
-_FAILED, _BROKEN, _REFUSED = 64, 65, 66  # exit codes of the child
+_FAILED, _REFUSED = 64, 65  # exit codes of the child: a step raised; the run cannot go on
 
 
 def run_guarded(task: Task, pipeline: Pipeline) -> None:
@@ -37,45 +38,54 @@ def run_guarded(task: Task, pipeline: Pipeline) -> None:
     given_up = GivenUp()
     failures: list[int] = []
     while not task.done():
-        beat = mmap.mmap(-1, 1 << 16)
-        _write(beat, -1)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            die_with(parent)
-            _child(task, pipeline, given_up, beat)
-        status, reason = _watch(pid, beat, pipeline)
-        unit, message = _read(beat)
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+        ended = _attempt(task, pipeline, given_up)
+        if ended.code == 0:
             return
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in (_BROKEN, _REFUSED):
-            raise from_row(json.loads(message))
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _FAILED:
-            failures.append(unit)
-            note_failure(given_up, failures, unit, message)
-            continue
-        if not reason:
-            how = (
-                f"signal {os.WTERMSIG(status)}"
-                if os.WIFSIGNALED(status)
-                else f"exit {os.WEXITSTATUS(status)}"
-            )
-            reason = f"killed the worker: {how}"
-        if unit < 0:
-            raise DataError(
-                "A worker died outside any document.",
-                f"{task.prefix}: {reason}",
-                "run the same command again; if it repeats, give it more memory",
-            )
-        if unit in given_up.reasons:
-            raise DataError(
-                "A worker died on a document that it was to leave out.",
-                f"{task.prefix}: {reason}",
-                "a step fails on it",
-            )
-        given_up.attempts[unit] = given_up.attempts.get(unit, 0) + 1
-        if given_up.attempts[unit] >= MOST_ATTEMPTS:
-            given_up.reasons[unit] = reason
+        if ended.code == _REFUSED:
+            raise from_row(json.loads(ended.message))
+        if ended.code == _FAILED:
+            failures.append(ended.unit)
+            note_failure(given_up, failures, ended.unit, ended.message)
+        else:
+            _note_death(given_up, ended, str(task.prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How a child ended."""
+
+    code: int  # its exit code, or minus the signal that killed it
+    unit: int  # the unit at hand; -1: none
+    message: str  # what it said
+    reason: str  # why it was killed here; "": it was not
+
+
+def _attempt(task: Task, pipeline: Pipeline, given_up: GivenUp) -> _Ended:
+    beat = mmap.mmap(-1, 1 << 16)
+    _write(beat, -1)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        die_with(parent)
+        _child(task, pipeline, given_up, beat)
+    status, reason = _watch(pid, beat, pipeline)
+    unit, message = _read(beat)
+    return _Ended(os.waitstatus_to_exitcode(status), unit, message, reason)
+
+
+def _note_death(given_up: GivenUp, ended: _Ended, where: str) -> None:
+    """The unit at hand is tried once more, then given up. Raises DataError when no unit is to blame."""
+    how = f"signal {-ended.code}" if ended.code < 0 else f"exit {ended.code}"
+    reason = ended.reason or f"killed the worker: {how}"
+    if ended.unit < 0 or ended.unit in given_up.reasons:
+        raise DataError(
+            "A worker died outside any document.",
+            f"{where}: {reason}",
+            "run the same command again; if it repeats, give it more memory",
+        )
+    given_up.attempts[ended.unit] = given_up.attempts.get(ended.unit, 0) + 1
+    if given_up.attempts[ended.unit] >= MOST_ATTEMPTS:
+        given_up.reasons[ended.unit] = reason
 
 
 def run_inline(task: Task, pipeline: Pipeline) -> None:
@@ -127,7 +137,7 @@ def _child(task: Task, pipeline: Pipeline, given_up: GivenUp, beat: mmap.mmap) -
         code = _FAILED
     except BrokenStep as error:
         _write(beat, -1, json.dumps(to_row(_broken(error))))
-        code = _BROKEN
+        code = _REFUSED
     except OwnlmError as error:
         _write(beat, -1, json.dumps(to_row(error)))
         code = _REFUSED
