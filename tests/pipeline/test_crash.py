@@ -138,7 +138,10 @@ def test_interrupt_says_how_to_go_on(library, tmp_path):
         str(out),
         *SETTINGS,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a job in the background ignores it
+    )  # fmt: skip
     assert wait_for(process, lambda: (out / "pretrained.partial").exists())
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
