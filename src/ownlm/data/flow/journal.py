@@ -3,6 +3,8 @@
     NAME.jsonl    the documents that came through, one per line
     NAME.events   one JSON line per event; [unit] closes a unit together with the size of NAME.jsonl at that moment
 
+    NAME.state    the counts up to a closed unit, now and then, so that reopening need not replay everything
+
 A unit is what the reader opens at once: a file, a record, a row. Reopening cuts both files back to the last closed
 unit and replays the events into the funnel.
 """
@@ -21,6 +23,7 @@ from ownlm.records import Document, Drop
 from ownlm.runtime.files import machine_error
 
 READ = "read"
+STATE_EVERY = 256  # units between two states
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -31,6 +34,7 @@ class Journal:
         """reads: the units come from the reader; else they are documents of an earlier stage."""
         self.documents_path = prefix.with_name(prefix.name + ".jsonl")
         self._events_path = prefix.with_name(prefix.name + ".events")
+        self._state_path = prefix.with_name(prefix.name + ".state")
         self._names = names
         self._keep_dropped = keep_dropped
         self._reads = reads
@@ -44,7 +48,8 @@ class Journal:
         self.num_units = 0  # units closed so far
         self._lines: list[bytes] = []
         self._rows: list[Any] = []
-        self._offset = self._replay()
+        self._offset = self._events_offset = 0  # bytes of documents and of events that are closed
+        self._replay()
         self._documents = open(self.documents_path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
         self._events = open(self._events_path, "ab", buffering=0)  # noqa: SIM115
 
@@ -83,7 +88,10 @@ class Journal:
             _write(self._documents.fileno(), data)
         text = "".join(_ENCODE(row) + "\n" for row in self._rows)
         _write(self._events.fileno(), text.encode("ascii"))
+        self._events_offset += len(text)
         self._lines, self._rows = [], []
+        if self.num_units % STATE_EVERY == 0:
+            self._save_state()
 
     def close(self) -> None:
         self._documents.close()
@@ -92,6 +100,7 @@ class Journal:
     def remove(self) -> None:
         self.documents_path.unlink(missing_ok=True)
         self._events_path.unlink(missing_ok=True)
+        self._state_path.unlink(missing_ok=True)
 
     def _add(self, row: list[Any]) -> None:
         self._rows.append(row)
@@ -119,14 +128,37 @@ class Journal:
                 if self._keep_dropped:
                     self.dropped.append(facts[:4])
 
-    def _replay(self) -> int:
-        """Count what is closed, cut off what is not; returns the bytes of documents that remain."""
+    def _save_state(self) -> None:
+        """Not synced: a state that a power cut left behind is caught by the sizes of the other two files."""
+        facts = {"num_units": self.num_units, "num_documents": self.num_documents, "documents": self._offset,
+                 "events": self._events_offset, "funnel": self.funnel.saved(), "quarantine": self.quarantine,
+                 "dropped": self.dropped}  # fmt: skip
+        temporary = self._state_path.with_suffix(".state-tmp")
+        try:
+            temporary.write_bytes(_ENCODE(facts).encode("ascii"))
+            os.replace(temporary, self._state_path)
+        except OSError as error:
+            raise machine_error(error, "writing the state of a task") from error
+
+    def _load_state(self) -> None:
+        if not self._state_path.is_file():
+            return
+        facts = json.loads(self._state_path.read_bytes())
+        self.num_units, self.num_documents = facts["num_units"], facts["num_documents"]
+        self._offset, self._events_offset = facts["documents"], facts["events"]
+        self.funnel.merge(facts["funnel"])
+        self.quarantine, self.dropped = facts["quarantine"], facts["dropped"]
+
+    def _replay(self) -> None:
+        """Count what is closed, cut off what is not."""
         if not self._events_path.is_file() or not self.documents_path.is_file():
             self.remove()
-            return 0
+            return
+        self._load_state()
         pending: list[list[Any]] = []
-        events_end = documents_end = position = 0
+        position = self._events_offset
         with open(self._events_path, "rb") as file:
+            file.seek(position)
             for line in file:
                 position += len(line)
                 try:
@@ -139,18 +171,18 @@ class Journal:
                 for event in pending:
                     self._count(event)
                 pending = []
-                self.num_units, documents_end = row
-                events_end = position
-        if (
-            self.documents_path.stat().st_size < documents_end
-        ):  # not a kill but a power cut: nothing can be trusted
+                self.num_units, self._offset = row
+                self._events_offset = position
+        sizes = self._events_path.stat().st_size, self.documents_path.stat().st_size
+        if sizes[0] < self._events_offset or sizes[1] < self._offset:
+            # not a kill but a power cut: nothing can be trusted
             self.remove()
             self.funnel, self.num_documents, self.num_units = self._empty_funnel(), 0, 0
             self.quarantine, self.dropped = [], []
-            return 0
-        os.truncate(self._events_path, events_end)
-        os.truncate(self.documents_path, documents_end)
-        return documents_end
+            self._offset = self._events_offset = 0
+            return
+        os.truncate(self._events_path, self._events_offset)
+        os.truncate(self.documents_path, self._offset)
 
 
 def _line(document: Document) -> bytes:

@@ -6,17 +6,21 @@ It ends when its input ends, so a killed parent leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import signal
 import sys
+from collections import deque
 from typing import Any
 
 from ownlm.data.flow import recipe
 from ownlm.data.flow.guard import die_with, run_guarded
+from ownlm.data.flow.step import Step
 from ownlm.data.flow.task import Task
 from ownlm.errors import OwnlmError, to_row
+from ownlm.records import Document
 
 
 def main() -> None:
@@ -25,10 +29,23 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be mistaken for an answer
     pipeline = recipe.from_dict(json.loads(sys.stdin.readline()))
+    _warm(pipeline)
     gc.freeze()  # the children share what is loaded by now
     for line in sys.stdin:
         answers.write(json.dumps(_answer(line, pipeline)) + "\n")
         answers.flush()
+
+
+def _warm(pipeline: recipe.Pipeline) -> None:
+    """Every step over one harmless document, so that models are loaded here, once, and not in every child again.
+
+    What goes wrong here is left to the child, where it belongs to a document or ends the run with its error.
+    """
+    text = "A harmless sentence, so that every step has once done its work.\n" * 3
+    for named in pipeline.steps:
+        if isinstance(named.step, Step):
+            with contextlib.suppress(Exception):
+                deque(named.step(iter([Document("warm", text, "warm")])), maxlen=0)
 
 
 def _answer(line: str, pipeline: recipe.Pipeline) -> dict[str, Any]:
