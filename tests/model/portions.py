@@ -18,6 +18,7 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 def built(spec: Any, width: int, dtype: torch.dtype = torch.float64) -> nn.Module:
     """The module with noise in every parameter, so that none is zero or one."""
+    torch.manual_seed(0)  # some layers are initialized from the global generator
     module = spec.build(width, 0).to(dtype)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
