@@ -137,6 +137,33 @@ def test_shards_lead_back_to_the_documents(world: Path) -> None:
     assert {shards.document(number)[1] for number in range(2)} == {"a.txt", "d.md"}
 
 
+def test_a_share_is_held_out_and_rows_are_packed(tmp_path: Path) -> None:
+    from ownlm.data.adapters.h5py import read_hdf5
+    from ownlm.data.pack.webdataset import read_webdataset
+    from ownlm.data.shards import Shards
+
+    (tmp_path / "docs").mkdir()
+    for number in range(40):
+        (tmp_path / "docs" / f"{number:02d}.txt").write_text(
+            f"Document number {number} about ships and harbours of the north.\n" * 3
+        )
+    run("run", "assistant", "--data", tmp_path / "docs", "--out", tmp_path / "data", "--workers", 1)
+    found = parsed("shards", tmp_path / "data", "--out", tmp_path / "shards", "--vocab-size", 512, "--heldout", 0.25,
+                   "--length", 64, "--webdataset", "--hdf5")  # fmt: skip
+    sides = {name: Shards(tmp_path / "shards" / name) for name in ("train", "heldout")}
+    sources = {
+        name: {side.document(number)[1] for number in range(side.num_documents)}
+        for name, side in sides.items()
+    }
+    assert not sources["train"] & sources["heldout"] and len(sources["train"] | sources["heldout"]) == 40
+    assert len(sources["train"]) > len(sources["heldout"]) > 0 and found["num_documents"] == len(
+        sources["train"]
+    )
+    rows = [row["tokens"].tolist() for row in read_webdataset(tmp_path / "shards" / "webdataset")]
+    same = [row.tolist() for batch in read_hdf5(tmp_path / "shards" / "rows.h5") for row in batch["tokens"]]
+    assert rows == same and len(rows) == found["packing"]["num_rows"]
+
+
 def test_refusals_say_what_to_do(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="one of the recipes"):
         run("run", tmp_path / "none.yaml", "--out", tmp_path / "x")

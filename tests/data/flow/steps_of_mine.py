@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pydantic import Field
 
 from ownlm.config import Settings
 from ownlm.data.flow.step import Arrays, drop
+from ownlm.errors import MissingDependency
 from ownlm.records import Document, Drop
 
 
@@ -75,3 +77,30 @@ class FirstOfLength(Settings):
     def apply(self, documents: Iterator[Document], decision: Arrays) -> Iterator[Document | Drop]:
         for document, keep in zip(documents, decision["keep"].tolist(), strict=True):
             yield document if keep else drop(document, "same length")
+
+
+class Shout(Settings):
+    """Changes every document."""
+
+    def __call__(self, documents: Iterator[Document]) -> Iterator[Document]:
+        for document in documents:
+            yield dataclasses.replace(document, text=document.text.upper())
+
+
+class NeedsPackage(Settings):
+    """Cannot work here, whatever the document."""
+
+    def __call__(self, documents: Iterator[Document]) -> Iterator[Document]:
+        for _ in documents:
+            raise MissingDependency("A package is missing.", "nothing", "pip install nothing")
+            yield
+
+
+class HangsFromTheStart(Settings):
+    """Never gives anything back."""
+
+    def __call__(self, documents: Iterator[Document]) -> Iterator[Document]:
+        for document in documents:
+            while True:
+                pass
+            yield document

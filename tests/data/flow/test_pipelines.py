@@ -20,7 +20,7 @@ from ownlm.data.flow import compare, recipe, snapshot
 from ownlm.data.flow.execute import read_output
 from ownlm.data.flow.workers import Inline, LocalWorkers
 from ownlm.data.funnel import unbalanced
-from ownlm.errors import DataError, MachineError, UsageError
+from ownlm.errors import DataError, MachineError, MissingDependency, UsageError
 from ownlm.runtime import artifact
 
 MINE = Path(__file__).parent / "steps_of_mine.py"
@@ -238,6 +238,30 @@ def test_a_wrong_pipeline_is_refused_by_name(tmp_path, change, said):
     with pytest.raises(UsageError) as caught:
         recipe.load(file)
     assert said in str(caught.value)
+
+
+def test_changed_texts_are_told_from_new_ones(tmp_path):
+    data = corpus(tmp_path / "data", 20)
+    snapshot.make(pipeline(tmp_path, data, "clean"), tmp_path / "one", Inline())
+    snapshot.make(pipeline(tmp_path, data, "clean", mine("Shout")), tmp_path / "two", Inline())
+    found = compare.compare(tmp_path / "one", tmp_path / "two")
+    assert (found["num_added"], found["num_removed"], found["num_changed"]) == (0, 0, 20)
+
+
+def test_an_error_keeps_its_kind_on_the_way_from_a_worker(tmp_path):
+    """A missing package is no fault of the documents: none is quarantined, and the user reads what to install."""
+    chosen = pipeline(tmp_path, corpus(tmp_path / "data", 20), mine("NeedsPackage"))
+    for workers in (Inline(), LocalWorkers(1)):
+        with pytest.raises(MissingDependency, match="pip install nothing"):
+            snapshot.make(chosen, tmp_path / "out", workers)
+
+
+def test_a_step_that_hangs_on_everything_ends(tmp_path):
+    chosen = pipeline(
+        tmp_path, corpus(tmp_path / "data", 3), mine("HangsFromTheStart"), seconds_per_document=0.2
+    )
+    with pytest.raises(DataError, match="3 x took too long"):
+        snapshot.make(chosen, tmp_path / "out", LocalWorkers(1))
 
 
 @pytest.mark.parametrize("write", [1, 2, 5])

@@ -39,13 +39,21 @@ def main() -> None:
 def _warm(pipeline: recipe.Pipeline) -> None:
     """Every step over one harmless document, so that models are loaded here, once, and not in every child again.
 
-    What goes wrong here is left to the child, where it belongs to a document or ends the run with its error.
+    What goes wrong here, or takes too long, is left to the child, where it belongs to a document or ends the run.
     """
     text = "A harmless sentence, so that every step has once done its work.\n" * 3
+    signal.signal(signal.SIGALRM, _too_long)
     for named in pipeline.steps:
         if isinstance(named.step, Step):
             with contextlib.suppress(Exception):
+                signal.setitimer(signal.ITIMER_REAL, pipeline.recipe.seconds_per_document)
                 deque(named.step(iter([Document("warm", text, "warm")])), maxlen=0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError
 
 
 def _answer(line: str, pipeline: recipe.Pipeline) -> dict[str, Any]:
