@@ -6,11 +6,12 @@ import base64
 import random
 
 import pytest
+from counted import counted
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ownlm.data import clean, quality
-from ownlm.data.dedup.exact import exact
+from ownlm.data.dedup.exact import ExactDuplicates
 from ownlm.data.funnel import Funnel
 from ownlm.data.rows import document_id
 from ownlm.data.stdlib import standard_library
@@ -71,7 +72,7 @@ def test_mojibake_is_undone_exactly():
 def test_documents_keep_id_and_the_funnel_adds_up():
     funnel = Funnel()
     documents = [document("fine text\n"), document("a\0b"), document("\0\x01"), document("")]
-    out = list(clean.clean(documents, funnel))
+    out = counted("clean", clean.Clean(), documents, funnel)
     assert [item.text for item in out] == ["fine text\n", "ab"]
     assert out[0] is documents[0] and out[1].id == documents[1].id
     step = funnel.step("clean")
@@ -101,13 +102,13 @@ PROSE = "It was a bright cold day in April, and the clocks were striking thirtee
     ],
 )
 def test_quality_rules(text, reason):
-    assert quality.reason_to_drop(text, quality.Rules()).partition(":")[0] == reason
+    assert quality.reason_to_drop(text, quality.BasicQuality()).partition(":")[0] == reason
 
 
 def test_the_default_text_passes_nearly_whole():
     funnel = Funnel()
     documents = list(standard_library())
-    kept = list(quality.quality(documents, funnel))
+    kept = counted("quality", quality.BasicQuality(), documents, funnel)
     step = funnel.step("quality")
     assert step.num_in == step.num_out + step.num_dropped == len(documents)
     assert len(kept) >= 0.98 * len(documents)
@@ -121,6 +122,6 @@ def test_exact_duplicates_apart_from_white_space():
         document("one\u00a0two", "c"),
         document("onetwo", "d"),
     ]
-    assert [item.source for item in exact(documents, funnel)] == ["a", "d"]
+    assert [item.source for item in counted("dedup", ExactDuplicates(), documents, funnel)] == ["a", "d"]
     assert funnel.step("dedup").dropped == {"exact duplicate": 2}
     assert funnel.table() == [("dedup", "", 4, 2, 2), ("dedup", "exact duplicate", 0, 0, 2)]

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from ownlm.data import read as reading
-from ownlm.data.funnel import Funnel, count_read
+from ownlm.data.funnel import Funnel
 from ownlm.data.limits import Limits
 from ownlm.errors import DataError
 from ownlm.records import Document, Drop
@@ -331,18 +331,29 @@ def test_deep_folders_and_a_name_that_is_not_utf8(tmp_path):
     assert list(drops.values()) == ["folders nested too deep: more than 64"]
 
 
+def count_read(folder: Path, funnel: Funnel) -> list[Document]:
+    documents = []
+    for item in reading.read([folder]):
+        if isinstance(item, Drop):
+            funnel.dropped(item)
+        else:
+            funnel.passed("read", len(item.text), len(item.text))
+            documents.append(item)
+    return documents
+
+
 def test_in_is_out_plus_dropped(tmp_path):
     (tmp_path / "r.jsonl").write_text(
         "".join(f'{{"text": "{GOOD.strip()} {n}"}}\n{{bad\n' for n in range(50))
     )
     funnel = Funnel(kept=5)
-    documents = list(count_read(reading.read([tmp_path]), funnel))
+    documents = count_read(tmp_path, funnel)
     step = funnel.step("read")
     assert (step.num_in, step.num_out, step.num_dropped) == (100, len(documents), 50)
     assert step.dropped == {"bad JSON": 50}
     assert len(list(funnel.samples())) == 5
     again = Funnel(kept=5)
-    list(count_read(reading.read([tmp_path]), again))
+    count_read(tmp_path, again)
     assert list(again.samples()) == list(funnel.samples())
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from ownlm.config import Settings
 from ownlm.data.flow.step import Note, drop
-from ownlm.data.funnel import Funnel, drop_of
 from ownlm.records import Document, Drop
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -52,22 +51,6 @@ class Clean(Settings):
                 yield drop(document, EMPTY)
             else:
                 yield document if text is document.text else replace(document, text=text)
-
-
-def clean(documents: Iterable[Document], funnel: Funnel) -> Iterator[Document]:
-    """Repaired documents; those with nothing left are dropped as "empty after repair"."""
-    for document in documents:
-        text, changes = repair(document.text)
-        for change, count in (_reading(document) | changes).items():
-            funnel.note("clean", change, count)
-        if not text.strip():
-            funnel.dropped(drop_of(document, "clean", EMPTY), len(document.text))
-            continue
-        before = len(document.text)
-        if text is not document.text:
-            document = replace(document, text=text)
-        funnel.passed("clean", document, before)
-        yield document
 
 
 def _reading(document: Document) -> dict[str, int]:

@@ -16,9 +16,8 @@ from typing import Any
 
 import xxhash
 
-from ownlm.records import Document, Drop
+from ownlm.records import Drop
 
-SAMPLE_CHARACTERS = 300
 MOST_REASONS = 100  # categories counted apart per step (a folder may hold any number of suffixes)
 OTHER = "other reasons"
 ROWS = 12  # reasons that `table` shows per step
@@ -55,12 +54,8 @@ class Funnel:
     def step(self, name: str) -> Step:
         return self.steps.setdefault(name, Step())
 
-    def passed(self, name: str, document: Document, before: int | None = None) -> None:
-        """One document went through; `before` is its length in characters when the step changed it."""
-        size = len(document.text)
-        self.count_passed(name, size if before is None else before, size)
-
-    def count_passed(self, name: str, characters_in: int, characters_out: int) -> None:
+    def passed(self, name: str, characters_in: int, characters_out: int) -> None:
+        """One document went through a step, of that length in characters before and after."""
         step = self.step(name)
         step.num_in += 1
         step.num_out += 1
@@ -151,17 +146,3 @@ def unbalanced(steps: Iterable[Mapping[str, Any]]) -> list[str]:
             )
         before = step["num_out"]
     return problems
-
-
-def drop_of(document: Document, step: str, reason: str) -> Drop:
-    return Drop(document.source, step, reason, document.text[:SAMPLE_CHARACTERS])
-
-
-def count_read(items: Iterator[Document | Drop], funnel: Funnel) -> Iterator[Document]:
-    """The documents of a reader; its drops are counted and kept in the funnel."""
-    for item in items:
-        if isinstance(item, Drop):
-            funnel.dropped(item)
-        else:
-            funnel.passed("read", item)
-            yield item

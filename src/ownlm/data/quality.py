@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -17,58 +16,37 @@ from pydantic import Field
 
 from ownlm.config import Settings
 from ownlm.data.flow.step import Note, drop
-from ownlm.data.funnel import Funnel, drop_of
 from ownlm.records import Document, Drop
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    min_bytes: int = 50
-    """UTF-8 bytes of what is not white space. Below, there is nothing to learn or to ask. Bytes, because one Chinese
-    character says more than one Latin letter."""
-    min_letter_share: float = 0.25
-    """Letters, digits and marks among non-space characters. Gopher (Rae et al. 2021, table A1) asks for words with a
-    letter in 80 %; source code and tables need more room, line art and dumps of symbols stay below 0.25."""
-    max_same_line_share: float = 0.3
-    """Share of the lines that are one and the same line (Gopher: duplicate line fraction 0.30), and, because short
-    lines such as `---` or `}` repeat in good text, ..."""
-    max_same_line_characters: float = 0.2
-    """... share of the characters in them (Gopher: duplicate line character fraction 0.20). Both must be passed."""
-    max_blob_share: float = 0.5
-    """Share of the characters in unbroken ASCII tokens of 200 characters or more: base64, minified code. StarCoder (Li
-    et al. 2023) cuts files with a line over 1,000 characters; counting tokens instead keeps prose with one paragraph
-    per line, pages with a few long links, and languages that write no spaces."""
-    max_replaced_share: float = 0.02
-    """Share of U+FFFD: the charset was not found."""
-
 
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class BasicQuality(Settings):
-    """Drop what is no text at all: dumps, minified code, one line over and over. The fields are those of Rules."""
+    """Drop what is no text at all: dumps, minified code, one line over and over."""
 
     min_bytes: Annotated[int, Field(ge=0)] = 50
-    """UTF-8 bytes of what is not white space; fewer are too short."""
+    """UTF-8 bytes of what is not white space; fewer are too short. Bytes, because one Chinese character says more than
+    one Latin letter."""
     min_letter_share: _Share = 0.25
-    """Letters, digits and marks among non-space characters; Gopher (Rae et al. 2021, section A1.1) asks for words with
-    a letter in 80 %, which source code and tables do not reach."""
+    """Letters, digits and marks among non-space characters. Gopher (Rae et al. 2021, section A1.1) asks for words with
+    a letter in 80 %; source code and tables need more room, line art and dumps of symbols stay below 0.25."""
     max_same_line_share: _Share = 0.3
-    """Share of the lines that are one and the same line (Gopher, table A1: 0.30); counts with the next one only."""
+    """Share of the lines that are one and the same line (Gopher, table A1: 0.30); counts with the next one only, since
+    short lines such as `---` or `}` repeat in good text."""
     max_same_line_characters: _Share = 0.2
     """Share of the characters in those lines (Gopher, table A1: 0.20); both must be passed."""
     max_blob_share: _Share = 0.5
-    """Share of the characters in unbroken ASCII tokens of 200 characters or more: base64, minified code."""
+    """Share of the characters in unbroken ASCII tokens of 200 characters or more: base64, minified code. StarCoder (Li
+    et al. 2023) cuts files with a line over 1,000 characters; counting tokens keeps prose with one paragraph per line."""
     max_replaced_share: _Share = 0.02
     """Share of U+FFFD: the charset was not found."""
 
     def __call__(self, documents: Iterator[Document]) -> Iterator[Document | Drop | Note]:
-        rules = Rules(**{field.name: getattr(self, field.name) for field in fields(Rules)})
         for document in documents:
             try:
-                reason = reason_to_drop(document.text, rules)
+                reason = reason_to_drop(document.text, self)
             except UnicodeEncodeError:  # lone surrogates; `clean` replaces them
-                reason = reason_to_drop(_SURROGATES.sub("\ufffd", document.text), rules)
+                reason = reason_to_drop(_SURROGATES.sub("\ufffd", document.text), self)
             yield drop(document, reason) if reason else document
 
 
@@ -84,7 +62,7 @@ for _first, _last in ((0xA1, 0xA9), (0xAB, 0xB4), (0xB6, 0xB9), (0xBB, 0xBF), (0
     _CLASSES[_first : _last + 1] = 2
 
 
-def reason_to_drop(text: str, rules: Rules) -> str:
+def reason_to_drop(text: str, rules: BasicQuality) -> str:
     """The first rule that the text breaks with its measured value, or "" when it passes."""
     sample = text if len(text) <= _SAMPLE else _spread(text)
     data = sample.encode("utf-8").translate(None, b" \t\n\r\x0b\x0c")
@@ -121,14 +99,3 @@ def _same_line_shares(text: str) -> tuple[float, float]:
         return 0.0, 0.0
     line, count = Counter(lines).most_common(1)[0]
     return count / len(lines), count * len(line) / sum(map(len, lines))
-
-
-def quality(documents: Iterable[Document], funnel: Funnel, rules: Rules | None = None) -> Iterator[Document]:
-    rules = rules or Rules()
-    for document in documents:
-        reason = reason_to_drop(document.text, rules)
-        if reason:
-            funnel.dropped(drop_of(document, "quality", reason), len(document.text))
-            continue
-        funnel.passed("quality", document)
-        yield document

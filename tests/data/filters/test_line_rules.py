@@ -9,7 +9,7 @@ from ownlm.data.filters.c4 import C4
 from ownlm.data.filters.lines import LineFilter
 from ownlm.data.filters.short import Paragraphs, ShortDocuments, Symbols
 from ownlm.data.flow.step import Note, run_alone
-from ownlm.data.quality import BasicQuality, Rules
+from ownlm.data.quality import BasicQuality
 from ownlm.errors import UsageError
 from ownlm.records import Document, Drop
 
@@ -184,11 +184,11 @@ def test_clean_step_repairs_and_counts():
     assert run_alone(Clean(), [fine])[0] is fine
 
 
-def test_basic_quality_step_has_the_rules_of_the_function():
-    rules = Rules()
-    assert {name: getattr(BasicQuality(), name) for name in BasicQuality.model_fields} == {
-        name: getattr(rules, name) for name in Rules.__slots__
-    }
+def test_basic_quality_drops_what_is_no_text():
+    assert BasicQuality().model_dump() == {
+        "min_bytes": 50, "min_letter_share": 0.25, "max_same_line_share": 0.3, "max_same_line_characters": 0.2,
+        "max_blob_share": 0.5, "max_replaced_share": 0.02,
+    }  # fmt: skip
     assert out(BasicQuality(), "too little")[2].startswith("too short: 9 bytes")
     assert out(BasicQuality(min_bytes=5), "too little")[1] == "too little"
     assert out(BasicQuality(), "\ud800" * 100)[2].startswith("undecodable")

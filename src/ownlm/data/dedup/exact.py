@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xxhash
@@ -11,26 +11,12 @@ from ownlm.config import Settings
 from ownlm.data.dedup import roster
 from ownlm.data.dedup.roster import Keep
 from ownlm.data.flow.step import Arrays, Note
-from ownlm.data.funnel import Funnel, drop_of
 from ownlm.records import Document, Drop
 
 
 def fingerprint(text: str) -> bytes:
     """128 bits over the words of the text; equal for texts that differ in white space only."""
     return xxhash.xxh3_128_digest(" ".join(text.split()).encode("utf-8", "surrogatepass"))
-
-
-def exact(documents: Iterable[Document], funnel: Funnel) -> Iterator[Document]:
-    """The first one read stays. Memory: 16 bytes of digest (about 100 in Python's set) per document."""
-    seen: set[bytes] = set()
-    for document in documents:
-        key = fingerprint(document.text)
-        if key in seen:
-            funnel.dropped(drop_of(document, "dedup", "exact duplicate"), len(document.text))
-            continue
-        seen.add(key)
-        funnel.passed("dedup", document)
-        yield document
 
 
 class ExactDuplicates(Settings):

@@ -110,7 +110,7 @@ class Journal:
         """One event into the funnel."""
         kind, *facts = row
         if kind == "r":
-            self.funnel.count_passed(READ, facts[0], facts[0])
+            self.funnel.passed(READ, facts[0], facts[0])
         elif kind == "q":
             step = READ if self._reads else self._names[0]
             self.funnel.dropped(Drop(facts[0], step, facts[1], facts[2]), facts[3])
@@ -120,7 +120,7 @@ class Journal:
         else:
             trace = facts if kind == "p" else facts[4:]
             for name, before, after in zip(self._names, trace, trace[1:], strict=False):
-                self.funnel.count_passed(name, before, after)
+                self.funnel.passed(name, before, after)
             if kind == "p":
                 self.num_documents += 1
             else:
