@@ -132,7 +132,7 @@ def test_hostile_headers_are_refused_quickly(tmp_path: Path, name: str) -> None:
     began = time.perf_counter()
     with pytest.raises(ArtifactError, match=r"x\.gguf"):
         read_header(path)
-    assert time.perf_counter() - began < 1.0  # a hang, not a benchmark
+    assert time.perf_counter() - began < 5  # a hang, not a benchmark
 
 
 def test_a_whole_file_made_by_hand_is_accepted(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_what_lies_outside_is_refused(live, document, path):
                 begin = time.perf_counter()
                 answer = client.post(path, json={**POSTS[path], field: value})
                 assert 400 <= answer.status_code < 500, (field, str(value)[:60], answer.text[:200])
-                assert time.perf_counter() - begin < 1.0
+                assert time.perf_counter() - begin < 5  # a hang, not a benchmark
                 error = answer.json()["error"]
                 assert set(error) == {"message", "type", "param", "code"} and len(error["message"]) <= 600
                 tried += 1

@@ -136,14 +136,8 @@ def _load(pipeline: str, data: list[str] | None, without: list[str] | None = Non
 
 def _print_funnel(facts: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (
-        ("step", "left"),
-        ("in", "right"),
-        ("out", "right"),
-        ("dropped", "right"),
-        ("reasons", "left"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for name in ("step", "in", "out", "dropped", "reasons"):
+        table.add_column(name, justify="left" if name in ("step", "reasons") else "right", overflow="fold")
     for step in facts["funnel"]["steps"]:
         reasons = sorted(step["dropped"].items(), key=lambda item: (-item[1], item[0]))
         said = ", ".join(f"{name} {count:,}" for name, count in reasons[:4]) + (

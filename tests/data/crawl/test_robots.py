@@ -137,4 +137,4 @@ def test_hostile_patterns_and_files_take_linear_time() -> None:
     parse(("user-agent: *\n" * 40_000)[: 500 * 1024])
     parse("#" * (8 << 20))
     parse("disallow: " + "%" * 400_000)
-    assert time.perf_counter() - began < 2.0
+    assert time.perf_counter() - began < 10  # a hang, not a benchmark

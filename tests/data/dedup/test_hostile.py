@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from growth import check_growth
 
 from ownlm.data.dedup.exact import ExactDuplicates
 from ownlm.data.dedup.lines import LineDuplicates, ParagraphDuplicates
@@ -41,4 +42,4 @@ def test_linear_time_and_every_document_accounted_for(step, kind):
         return taken
 
     seconds(64)
-    assert seconds(LARGE) < 5 * 64 * max(seconds(SMALL), 1e-3)
+    check_growth(seconds, SMALL, LARGE, most=5 * LARGE // SMALL, floor=1e-3)

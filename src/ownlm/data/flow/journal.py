@@ -40,9 +40,8 @@ class Journal:
         self._reads = reads
         self._seed = seed
         self.funnel = self._empty_funnel()
-        self.quarantine: list[
-            list[str]
-        ] = []  # every drop of the reader and of the guard: step, source, reason, sample
+        # every drop of the reader and of the guard: step, source, reason, sample
+        self.quarantine: list[list[str]] = []
         self.dropped: list[list[str]] = []  # step, source, reason, sample; only when all are kept
         self.num_documents = 0
         self.num_units = 0  # units closed so far

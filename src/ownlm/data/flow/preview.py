@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 
 from ownlm.data.flow import chain
@@ -69,7 +70,7 @@ def _apply(named: Named, rows: list[Row]) -> Iterator[tuple[Row, Change, Documen
     step = named.step
     if isinstance(step, CorpusStep):
         (decision,) = step.decide([step.sketch(iter(documents))])
-        transform: chain.Transform = lambda stream: step.apply(stream, decision)  # noqa: E731
+        transform: chain.Transform = partial(step.apply, decision=decision)
     else:
         transform = step
     events: list[Passed | Dropped | Noted] = []
