@@ -148,6 +148,7 @@ class StepRecord:
     seconds: float  # wall time of this step
     tokens_per_second: float
     mfu: float  # share of the measured matrix-product peak of this machine
+    event: str = ""  # what was out of the ordinary: a step skipped for an overflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ownlm.interp.retrain import retrain
 from ownlm.model.config import ModelConfig
 from ownlm.model.decoder import Decoder
 from ownlm.runtime.seed import generator
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 NUM_NAMES, NUM_NUMBERS, NUM_TEXTS = 24, 12, 60
 BOS, CODE, IS, NAMES = 0, 1, 2, 3

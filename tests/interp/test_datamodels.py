@@ -10,7 +10,7 @@ from ownlm.interp import datamodels, influence
 from ownlm.interp.gradients import Examples
 from ownlm.interp.retrain import query_losses, retrain
 from ownlm.interp.trak import trak
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 
 def test_lasso_is_where_no_direction_gains() -> None:

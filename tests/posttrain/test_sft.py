@@ -13,7 +13,7 @@ from ownlm.tokenizer import bpe
 from ownlm.tokenizer.chat import encode_chat
 from ownlm.train.config import TrainConfig
 from ownlm.train.loop import train
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 WORDS = [
     "the",

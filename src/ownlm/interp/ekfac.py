@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ownlm.errors import UsageError
 from ownlm.interp.gradients import Examples, Trained, gradients, of_module, unflat
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 
 @dataclass(frozen=True, slots=True)

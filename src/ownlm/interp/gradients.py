@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from ownlm.errors import UsageError
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 Weights = Mapping[str, Tensor]
 Logits = Callable[[Weights, Tensor], Tensor]

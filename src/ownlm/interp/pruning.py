@@ -18,7 +18,7 @@ from torch import Tensor, vmap
 
 from ownlm.errors import UsageError
 from ownlm.interp.gradients import Examples, Trained, losses
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 Part = Literal["highest", "lowest", "middle"]
 

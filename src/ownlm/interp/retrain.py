@@ -17,7 +17,7 @@ from torch.func import grad, vmap
 
 from ownlm.errors import UsageError
 from ownlm.interp.gradients import Examples, Logits, Trained, Weights, loss_of, losses
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 

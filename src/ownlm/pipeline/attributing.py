@@ -26,7 +26,7 @@ from ownlm.rag.lexical import LexicalIndex
 from ownlm.records import Passage
 from ownlm.runtime import artifact
 from ownlm.tokenizer.tokenizer import Tokenizer
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 Method = Literal["influence", "ekfac", "gradients", "trak"]
 

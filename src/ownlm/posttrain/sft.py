@@ -20,7 +20,7 @@ from ownlm.records import Message, Passage
 from ownlm.runtime.seed import generator
 from ownlm.tokenizer.chat import encode_chat
 from ownlm.train.batches import Batch
-from ownlm.train.objectives import IGNORE
+from ownlm.train.objectives.cross_entropy import IGNORE
 
 Conversation = tuple[Sequence[Passage], Sequence[Message]]
 """Documents that stand before it, and the messages."""

@@ -5,8 +5,8 @@ Letters: B windows of a batch, T tokens of a window.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,10 +19,24 @@ from ownlm.runtime.seed import derive, generator
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one optimizer step trains on. targets[b, t] is the token after inputs[b, t]; -100 is not trained on."""
+    """What one optimizer step trains on. targets[b, t] is what is asked at inputs[b, t] (of a causal model the token
+    after it); -100 is not trained on."""
 
     inputs: Tensor  # [B, T] int64
     targets: Tensor  # [B, T] int64
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """What some objectives need beside: lengths of prefixes, times of noise, ids of documents. All have B rows."""
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Rows [start, stop) of everything."""
+        extra = {name: value[start:stop] for name, value in self.extra.items()}
+        return Batch(self.inputs[start:stop], self.targets[start:stop], extra)
+
+    def to(self, device: torch.device) -> Batch:
+        if device.type == "cpu":
+            return self
+        extra = {name: value.to(device) for name, value in self.extra.items()}
+        return Batch(self.inputs.to(device), self.targets.to(device), extra)
 
 
 BatchAt = Callable[[int], Batch]

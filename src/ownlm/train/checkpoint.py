@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: hashed, renamed into place, refused and passed over when damaged.
 
     checkpoints/step-000100.partial/   while it is written: every file synced, checkpoint.json last
-    checkpoints/step-000100/           finished; the newest two are kept
+    checkpoints/step-000100/           finished; the newest are kept
         model.safetensors              weights
         optimizer.safetensors          moments and counters
         run.safetensors                history [steps, 4] float64, state of torch's generator
@@ -48,8 +48,9 @@ class Checkpoint:
     )  # what rounds: torch, processor, precision ...
 
 
-def write(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Save under `folder`; on return it is durable and older ones than the newest two are gone.
+def write(folder: Path, checkpoint: Checkpoint, keep: int = _KEEP, keep_every: int | None = None) -> Path:
+    """Save under `folder`; on return it is durable and older ones than the newest `keep` are gone, except those of
+    steps divisible by `keep_every`.
 
     Raises MachineError when the disk refuses; the checkpoints that were there are untouched then.
     """
@@ -70,7 +71,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         shutil.rmtree(final, ignore_errors=True)  # there only when it was refused as damaged
         os.rename(partial, final)
         files.fsync_dir(folder)
-        _prune(folder, checkpoint.step)
+        _prune(folder, checkpoint.step, keep, keep_every)
     except (OSError, MachineError) as error:
         shutil.rmtree(partial, ignore_errors=True)  # on a full disk the half of it is in the way
         raise (
@@ -139,14 +140,15 @@ def _newest_first(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _prune(folder: Path, step: int) -> None:
-    """Keep this checkpoint and the one before it. A later one can only be one that was refused."""
+def _prune(folder: Path, step: int, keep: int, keep_every: int | None) -> None:
+    """Keep this checkpoint and those before it that were asked for. A later one can only be one that was refused."""
     kept = 0
     for path in _newest_first(folder):
-        if int(path.name[5:]) > step or kept == _KEEP:
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+        number = int(path.name[5:])
+        if number <= step and kept < keep:
             kept += 1
+        elif number > step or keep_every is None or number % keep_every:
+            shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("step-*.partial"):
         shutil.rmtree(path, ignore_errors=True)
 

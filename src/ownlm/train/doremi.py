@@ -26,10 +26,13 @@ from torch import Tensor, nn
 from ownlm.errors import UsageError
 from ownlm.runtime.files import write_json
 from ownlm.runtime.seed import generator
-from ownlm.train import objectives, optimizers, schedules
+from ownlm.train import schedules
 from ownlm.train.batches import Batch, BatchAt
 from ownlm.train.config import TrainConfig
 from ownlm.train.loop import to_stderr
+from ownlm.train.objectives.causal import output_weight
+from ownlm.train.objectives.cross_entropy import IGNORE, cross_entropy
+from ownlm.train.optimizers.clip import clip_gradients
 from ownlm.train.precision import autocast
 from ownlm.train.setup import prepare
 
@@ -103,7 +106,6 @@ def proxy(
     base = np.array([uniform[name] for name in names])
     weights = base.copy()
     setup = prepare(model, config, notice)
-    adamw, muon = setup.optimizers
     theirs = dict(reference) if isinstance(reference, Mapping) else dict.fromkeys(names, reference)
     if missing := sorted(set(names) - set(theirs)):
         raise UsageError("A domain has no reference.", ", ".join(missing), "give one model for each domain")
@@ -118,21 +120,19 @@ def proxy(
                 found = model.hidden(batch.inputs.to(setup.device)).flatten(0, 1)  # type: ignore[operator]  # [N,D]
             hidden.append(found)
             behind[number] = _excess(
-                found.detach(), setup.output_weight, theirs[names[number]], batch, setup.device
+                found.detach(), output_weight(model), theirs[names[number]], batch, setup.device
             )
         weights = updated(weights, base, behind, eta, smoothing)
         for weight, found, batch in zip(weights, hidden, batches, strict=True):
             targets = batch.targets.to(setup.device).flatten()
-            trained = int((targets != objectives.IGNORE).sum())
+            trained = int((targets != IGNORE).sum())
             with autocast(setup.precision, setup.device):
-                loss = objectives.cross_entropy(found, setup.output_weight, targets, max(1, trained))
+                loss = cross_entropy(found, output_weight(model), targets, max(1, trained))
             torch.autograd.backward(loss * float(weight))
-        norm = optimizers.clip_gradients(model.parameters(), config.clip)
+        norm = clip_gradients(model.parameters(), config.clip)
         if not (math.isfinite(norm) and np.isfinite(behind).all()):
             raise UsageError("The proxy diverged.", f"step {step + 1}: gradient norm {norm}", "lower the learning rates")  # fmt: skip
-        rate = schedules.scale(config, step)
-        muon.step(config.learning_rate * rate)
-        adamw.step(config.embedding_learning_rate * rate)
+        setup.update(schedules.scale(config, step))
         for each in model.parameters():
             each.grad = None
         yield WeightStep(step + 1, _named(names, weights), _named(names, behind), time.perf_counter() - began)
@@ -169,16 +169,16 @@ def write(path: Path, steps: list[WeightStep], skip: float = 0.0) -> dict[str, f
 def losses(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """[N] nats per token in float32; 0 where the target is ignored."""
     logits = model(inputs).flatten(0, 1).float()  # [N,V]
-    return F.cross_entropy(logits, targets.flatten(), ignore_index=objectives.IGNORE, reduction="none")
+    return F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="none")
 
 
 @torch.no_grad()
 def _excess(hidden: Tensor, output: Tensor, reference: nn.Module, batch: Batch, device: torch.device) -> float:  # fmt: skip
     """Mean over trained tokens of max(0, proxy - reference), nats."""
     targets = batch.targets.to(device).flatten()
-    mine = F.cross_entropy(F.linear(hidden.float(), output.float()), targets, ignore_index=objectives.IGNORE, reduction="none")  # fmt: skip
+    mine = F.cross_entropy(F.linear(hidden.float(), output.float()), targets, ignore_index=IGNORE, reduction="none")  # fmt: skip
     theirs = losses(reference, batch.inputs.to(device), targets)
-    return float((mine - theirs).clamp(min=0).sum() / (targets != objectives.IGNORE).sum().clamp(min=1))
+    return float((mine - theirs).clamp(min=0).sum() / (targets != IGNORE).sum().clamp(min=1))
 
 
 def _named(names: list[str], values: np.ndarray) -> dict[str, float]:

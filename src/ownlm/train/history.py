@@ -31,13 +31,16 @@ class History:
         except OSError as error:
             raise files.machine_error(error, "opening the list of losses") from error
 
-    def append(self, *row: float) -> None:
-        self.rows.append(list(row))
+    def append(self, loss: float, norm: float, rate: float, new_tokens: int) -> int:
+        """Add a step; returns the tokens trained on so far."""
+        tokens = new_tokens + (int(self.rows[-1][3]) if self.rows else 0)
+        self.rows.append([loss, norm, rate, tokens])
         try:
             self._file.write(self._line(len(self.rows)))
             self._file.flush()
         except OSError as error:
             raise files.machine_error(error, "writing the list of losses") from error
+        return tokens
 
     def tensor(self) -> Tensor:
         """[steps, 4] float64."""

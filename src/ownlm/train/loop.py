@@ -8,7 +8,6 @@ Interrupted at any moment, the same call goes on from folder/checkpoints and end
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +16,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ownlm.errors import DataError, UsageError
+from ownlm.errors import DataError
 from ownlm.records import StepRecord
-from ownlm.train import objectives, optimizers, schedules
+from ownlm.train import schedules
 from ownlm.train.batches import Batch, BatchAt
 from ownlm.train.compile import compiled
 from ownlm.train.config import TrainConfig
+from ownlm.train.health.spikes import Verdict
+from ownlm.train.objectives.causal import Objective
+from ownlm.train.objectives.cross_entropy import IGNORE
+from ownlm.train.optimizers.clip import clip_gradients
+from ownlm.train.parallel.layout import Layout
 from ownlm.train.precision import autocast
 from ownlm.train.setup import Setup, prepare
-from ownlm.train.state import restore, save
+from ownlm.train.state import Keeper
 
 
 def to_stderr(text: str) -> None:
@@ -38,77 +42,91 @@ def train(
     config: TrainConfig,
     folder: Path,
     notice: Callable[[str], None] = to_stderr,
+    objective: Objective | None = None,
+    layout: Layout | None = None,
 ) -> Iterator[StepRecord]:
     """Train `model` (a Decoder) in place for config.num_steps steps; one record per step, after its save.
 
-    `batch_at(step)` is pure and counts from 0. A resumed run yields the records from the resumed step on;
-    folder/losses.jsonl always holds those of all finished steps. `notice` receives every decision and fallback.
-    Raises DataError for a batch without a trained token, UsageError when the loss is no longer finite,
+    `batch_at(number)` is pure and counts from 0; objective None: next-token prediction; layout None: one process.
+    A resumed run yields the records from the resumed step on; folder/losses.jsonl always holds those of all
+    finished steps. `notice` receives every decision and fallback.
+    Raises DataError for a batch without a trained token, UsageError when the training diverges for good,
     ArtifactError when the checkpoints are of another run, MachineError when a checkpoint cannot be written.
     """
-    setup = prepare(model, config, notice)
-    adamw, muon = setup.optimizers
-    step, history = restore(model, setup, config, folder, notice)
+    setup = prepare(model, config, notice, objective, layout)
+    keeper = Keeper(model, setup, config, folder, notice)
+    step, history = keeper.restore()
     saved = time.perf_counter()
-    tokens = int(history.rows[-1][3]) if history.rows else 0
     try:
         while step < config.num_steps:
             began = time.perf_counter()
-            batch = batch_at(step)
-            rate = schedules.scale(config, step)
+            batch = batch_at(setup.guard.position(step))
+            rate = schedules.scale(config, step) * setup.guard.factor
             loss = forward_backward(model, batch, setup, config)
-            norm = optimizers.clip_gradients(model.parameters(), config.clip)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise UsageError(
-                    "The training diverged.",
-                    f"step {step + 1}: loss {loss}, gradient norm {norm}",
-                    "lower the learning rates; the last checkpoint is from before this step",
-                )
-            muon.step(config.learning_rate * rate)
-            adamw.step(config.embedding_learning_rate * rate)
+            norm = clip_gradients(model.parameters(), config.clip, config.clip_value, setup.layout.norm)
+            verdict = judge(setup, step, loss, norm)
+            if verdict.action == "train":
+                setup.update(rate)
             for weight in model.parameters():
                 weight.grad = None
+            if verdict.action in ("pass over", "roll back"):
+                notice(f"step {step + 1}: {verdict.why}")
+                if verdict.action == "roll back":
+                    history.close()
+                    step, history = keeper.restore()
+                continue
             step += 1
-            tokens += batch.inputs.numel()
-            history.append(loss, norm, config.learning_rate * rate, tokens)
+            rate *= setup.groups[0].learning_rate
+            tokens = history.append(loss, norm, rate, batch.inputs.numel())
             seconds = time.perf_counter() - began
             due = config.checkpoint_steps is not None and step % config.checkpoint_steps == 0
             if due or step == config.num_steps or time.perf_counter() - saved >= config.checkpoint_seconds:
-                save(model, setup, config, folder, step, history)
+                keeper.save(step, history)
                 saved = time.perf_counter()
             speed = batch.inputs.numel() / seconds
             mfu = speed * model.flops_per_token(batch.inputs.shape[1]) / setup.peak  # type: ignore[operator]
-            yield StepRecord(step, config.num_steps, loss, tokens, config.learning_rate * rate, norm, seconds, speed, mfu)  # fmt: skip
+            yield StepRecord(
+                step, config.num_steps, loss, tokens, rate, norm, seconds, speed, mfu, verdict.why
+            )
     finally:
         history.close()
+        keeper.close()
+
+
+def judge(setup: Setup, step: int, loss: float, norm: float) -> Verdict:
+    """Whether this step's gradients may change the weights."""
+    if setup.scaler is not None and setup.scaler.overflowed(norm):
+        return Verdict("skip", f"overflow: the loss is scaled by {setup.scaler.scale:g} from here on")
+    return setup.guard.judge(step, loss, norm)
 
 
 def forward_backward(model: nn.Module, batch: Batch, setup: Setup, config: TrainConfig) -> float:
     """Leave the gradient of the batch's mean loss in the weights' .grad; returns that loss in nats per token.
 
-    The batch goes through in equal pieces of whole rows, at most micro_tokens each; a piece is weighted by its
-    trained tokens, so the pieces' sum is the loss of the whole. Raises DataError when nothing is trained on.
+    This process's share of the batch goes through in equal pieces of whole rows, at most micro_tokens each; a piece
+    is weighted by its trained tokens, so the pieces' sum is the loss of the whole. Raises DataError when nothing is
+    trained on.
     """
-    trained = int((batch.targets != objectives.IGNORE).sum())
+    trained = int((batch.targets != IGNORE).sum())
     if trained == 0:
         raise DataError(
             "A batch has no token to train on.",
             f"inputs of shape {tuple(batch.inputs.shape)}, every target ignored",
             "check the conversations: each needs an assistant's message",
         )
-    B, T = batch.inputs.shape
+    share = setup.layout.share(batch)
+    B, T = share.inputs.shape
     rows = max(1, min(B, config.micro_tokens // T))
     while B % rows:  # every piece of one shape: each other shape would be compiled again
         rows -= 1
     total = 0.0
-    for inputs, targets in zip(
-        torch.split(batch.inputs, rows), torch.split(batch.targets, rows), strict=True
-    ):
+    for start in range(0, B, rows):
+        piece = share.rows(start, start + rows).to(setup.device)
         with compiled(model, setup.compiled), autocast(setup.precision, setup.device):
-            hidden = model.hidden(inputs.to(setup.device)).flatten(0, 1)  # type: ignore[operator]  # [rows*T,D]
-            loss = objectives.cross_entropy(
-                hidden, setup.output_weight, targets.to(setup.device).flatten(), trained
-            )
-        torch.autograd.backward(loss)
+            loss = setup.objective(model, piece, trained)
+        torch.autograd.backward(loss if setup.scaler is None else loss * setup.scaler.scale)
         total += float(loss.detach())
-    return total
+    setup.layout.after_backward(model)
+    if setup.scaler is not None:
+        setup.scaler.unscale(model.parameters())
+    return setup.layout.total(total)

@@ -22,7 +22,7 @@ def matmul_peak(precision: str, device: str = "cpu", threads: int | None = None)
     del threads
     peak = 0.0
     for size in _SIZES:
-        best = _fastest(size, getattr(torch, precision), device)
+        best = _fastest(size, getattr(torch, "float32" if precision == "float8" else precision), device)
         peak = max(peak, 2.0 * size**3 / best)
         if 8 * best > _MAX_SECONDS:
             break

@@ -9,10 +9,12 @@ import torch
 
 from ownlm.runtime.hardware import facts
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16", "float8"]
 
 
-def resolve(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device) -> tuple[Precision, str]:
+def resolve(
+    wanted: Literal["auto", "float32", "bfloat16", "float16", "float8"], device: torch.device
+) -> tuple[Precision, str]:
     """The format and the reason for it, as one sentence.
 
     bfloat16 without native instructions is 50 times slower than float32, so `auto` asks the hardware.
@@ -30,6 +32,6 @@ def resolve(wanted: Literal["auto", "float32", "bfloat16"], device: torch.device
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Matrix products in `precision`; sums, norms and softmax as torch's autocast lists say."""
-    if precision == "float32":
+    if precision in ("float32", "float8"):
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.float16 if precision == "float16" else torch.bfloat16)

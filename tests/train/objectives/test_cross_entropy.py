@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ownlm.train import objectives
+from ownlm.train.objectives import cross_entropy as objectives
 
 
 def problem(num_tokens, seed=0):

@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from ownlm.errors import ArtifactError
-from ownlm.train import optimizers
+from ownlm.train.optimizers.adam import AdamW
+from ownlm.train.optimizers.clip import clip_gradients
+from ownlm.train.optimizers.muon import Muon, orthogonalise
+from ownlm.train.optimizers.optimizer import split
 
 
 def named(*shapes):
@@ -23,7 +26,7 @@ def set_gradients(parameters, step):
 
 def test_adamw_walks_the_same_path_as_torch():
     ours, theirs = named((7, 5), (5,)), named((7, 5), (5,))
-    mine = optimizers.AdamW(ours, weight_decay=0.1, eps=1e-8)
+    mine = AdamW(ours, weight_decay=0.1, eps=1e-8)
     oracle = torch.optim.AdamW([w for _, w in theirs], lr=1.0, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     for step in range(50):
         set_gradients(ours, step)
@@ -56,7 +59,7 @@ def test_muon_batched_over_shapes_equals_the_plain_reference():
     ours = named((16, 16), (48, 16), (16, 16), (16, 48), (48, 16))
     plain = [w.detach().clone() for _, w in ours]
     buffers = [torch.zeros_like(w) for w in plain]
-    mine = optimizers.Muon(ours, weight_decay=0.1)
+    mine = Muon(ours, weight_decay=0.1)
     for step in range(8):
         set_gradients(ours, step)
         for weight, buffer, (_, w) in zip(plain, buffers, ours, strict=True):
@@ -72,7 +75,7 @@ def test_newton_schulz_makes_singular_values_near_one_and_keeps_the_directions(s
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     u, s, v = torch.linalg.svd(x, full_matrices=False)
     x = u @ torch.diag_embed(s.clamp(min=float(s.max()) / 100)) @ v  # condition number at most 100
-    result = optimizers.orthogonalise(x.to(dtype)).float()
+    result = orthogonalise(x.to(dtype)).float()
     values = torch.linalg.svdvals(result)
     assert values.min() > 0.6 and values.max() < 1.3
     assert (result * (u @ v)).sum() / (
@@ -83,7 +86,7 @@ def test_newton_schulz_makes_singular_values_near_one_and_keeps_the_directions(s
 def test_split_gives_muon_the_block_matrices_and_adamw_the_rest():
     from world import model
 
-    hidden, rest = optimizers.split(model())
+    hidden, rest = split(model())
     assert all(name.startswith("blocks.") and weight.ndim == 2 for name, weight in hidden)
     assert len(hidden) == 2 * 7  # q k v o gate up down
     assert {name for name, weight in rest if weight.ndim == 2} == {"embedding.weight"}
@@ -95,14 +98,14 @@ def test_clipping_scales_the_global_norm_as_torch_does():
     for largest in (0.5, 100.0):
         set_gradients(ours, 0)
         set_gradients(theirs, 0)
-        norm = optimizers.clip_gradients([w for _, w in ours], largest)
+        norm = clip_gradients([w for _, w in ours], largest)
         expected = nn.utils.clip_grad_norm_([w for _, w in theirs], largest)
         assert norm == pytest.approx(float(expected), rel=1e-6)
         for (_, a), (_, b) in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [optimizers.AdamW, optimizers.Muon])
+@pytest.mark.parametrize("make", [AdamW, Muon])
 def test_state_goes_out_and_in_bit_for_bit_and_a_missing_tensor_is_named(make):
     first, second = named((8, 8), (8, 16)), named((8, 8), (8, 16))
     one, two = make(first), make(second)
@@ -130,7 +133,7 @@ def test_tables_of_a_state_space_are_no_matrices() -> None:
     from ownlm.model.decoder import Decoder
     from ownlm.model.ssm.mamba import Mamba
 
-    hidden, rest = optimizers.split(Decoder(Architecture(64, 16, (Layer(Mamba(32)),), 64)))
+    hidden, rest = split(Decoder(Architecture(64, 16, (Layer(Mamba(32)),), 64)))
     assert {name.rpartition("mixer.")[2] for name, _ in hidden} == {
         "up.weight",
         "gate.weight",

@@ -1,0 +1,1 @@
+"""What goes wrong in a run, found while it runs."""

@@ -1,0 +1,1 @@
+"""The published updates, one a file."""
