@@ -30,8 +30,9 @@ def test_a_text_has_at_least_one_token(shape: tuple[int, ...]) -> None:
         Decoder(tiny())(torch.zeros(shape, dtype=torch.int64))
 
 
-def test_plain_and_flash_attention_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, ids = Decoder(from_dial(2, 512, 64)), ids_of(3, 40, 512)
+@pytest.mark.parametrize("length", [40, 200], ids=["one block", "blocks of unequal length"])
+def test_plain_and_flash_attention_agree(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    model, ids = Decoder(from_dial(2, 512, 256)), ids_of(2, length, 512)
     plain = model(ids)
     plain.square().sum().backward()
     gradient = {n: p.grad.clone() for n, p in model.named_parameters()}
@@ -42,7 +43,7 @@ def test_plain_and_flash_attention_agree(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not torch.equal(plain, flash), "the rule did not choose another path"
     assert (plain - flash).abs().max() < 1e-5
     for name, weight in model.named_parameters():
-        torch.testing.assert_close(weight.grad, gradient[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(weight.grad, gradient[name], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))

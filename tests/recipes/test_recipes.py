@@ -209,3 +209,32 @@ def test_flywheel(corpus: Path, tmp_path: Path) -> None:
     assert found["logs"]["rows"] == 3 and found["logs"]["forgotten"] == 1
     rows = [json.loads(line) for line in (out / "rows" / "messages.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == ["a1", "a3"] and "example.org" not in str(rows)
+
+
+def test_optimizers_on_a_bowl(tmp_path: Path) -> None:
+    import numpy as np
+
+    random, labels = np.random.default_rng(0), np.arange(300) % 10
+    pictures = np.clip(random.random((10, 8, 8, 3))[labels] + 0.02 * random.random((300, 8, 8, 3)), 0, 1)
+    np.savez(tmp_path / "own.npz", images=pictures, labels=labels)
+    out, names = tmp_path / "out", ("sgd", "adam", "lion", "muon")
+    found = run(
+        "optimizers_on_a_bowl.py", "--names", *names, "--steps", "60", corpus=tmp_path / "own.npz", out=out
+    )
+    assert set(found["bowl"]) == set(found["images"]) == set(names)
+    assert found["bowl"]["sgd"]["steps_to_target"] is not None
+    for row in found["images"].values():
+        assert row["steps_to_target"] is not None and row["end"] <= 0.2  # easy pictures
+    assert (out / "bowl.png").stat().st_size > 5000 and (out / "images.png").stat().st_size > 5000
+
+
+def test_optimizer_stability(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = (*TINY, "--context", "32", "--width", "16", "--steps", "16", "--rates", "3")
+    found = run("optimizer_stability.py", *arguments, corpus=corpus, out=out)["optimizers"]
+    assert set(found) == {"adam", "lamb", "lion"}
+    for one in found.values():
+        assert len(one["rows"]) == 3 and one["variance_at_best"] > 0 and 0 < one["best_loss"] < 6
+        edge = one["diverges_at"]
+        assert edge is None or edge > one["best_rate"]
+    assert (out / "loss.png").exists() and (out / "variance.png").exists()

@@ -105,16 +105,19 @@ def damaged(path, harm):
 
 
 @pytest.mark.parametrize("name", [*checkpoint.TENSOR_FILES, checkpoint.MANIFEST])
-def test_every_flipped_bit_and_every_cut_is_refused_with_the_file_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "flips, cuts", [(40, 10), pytest.param(250, 50, marks=pytest.mark.slow)]
+)  # of each file
+def test_every_flipped_bit_and_every_cut_is_refused_with_the_file_named(tmp_path, name, flips, cuts):
     path = checkpoint.write(tmp_path, state(2)) / name
     content = path.read_bytes()
     dice = random.Random(name)
-    for _ in range(250):
+    for _ in range(flips):
         place, bit = dice.randrange(len(content)), dice.randrange(8)
         flipped = bytearray(content)
         flipped[place] ^= 1 << bit
         damaged(path, lambda file, flipped=flipped: file.write_bytes(flipped))
-    for length in {0, 1, len(content) - 1, *(dice.randrange(len(content)) for _ in range(50))}:
+    for length in {0, 1, len(content) - 1, *(dice.randrange(len(content)) for _ in range(cuts))}:
         damaged(path, lambda file, length=length: file.write_bytes(content[:length]))
     damaged(path, lambda file: file.write_bytes(content + b" "))
     damaged(path, lambda file: file.unlink())

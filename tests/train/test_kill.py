@@ -1,4 +1,7 @@
-"""SIGKILL from outside, at random moments and inside saves: the rerun ends in the bits of an undisturbed run."""
+"""SIGKILL of compiled runs, each in a process of its own: the rerun ends in the bits of an undisturbed run.
+
+The many kills of plain runs are in checkpoints/test_many_kills.py.
+"""
 
 import json
 import os
@@ -57,11 +60,6 @@ def disturbed_equals_undisturbed(tmp_path, settings, num_kills, num_aimed):
         killed, inside = killed + hit, inside + (hit and within)
     assert killed >= num_kills - 2 and inside >= 1
     assert finish(folder, settings) == expected
-
-
-def test_two_kills_one_of_them_inside_a_save(tmp_path):
-    settings = {"num_steps": 40, "checkpoint_steps": 3}
-    disturbed_equals_undisturbed(tmp_path, settings, num_kills=2, num_aimed=1)
 
 
 @pytest.mark.slow

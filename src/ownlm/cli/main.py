@@ -11,7 +11,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from ownlm.cli import answer, build, config, data, doctor, evaluate, inspect, model, plan, serve, tokenizer
+from ownlm.cli import answer, build, config, data, doctor, evaluate, inspect, model, plan, pretrain, runs, serve, tokenizer
 from ownlm.cli.output import err, print_error
 from ownlm.errors import OwnlmError
 
@@ -27,9 +27,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(doctor.doctor)
-app.command()(plan.plan)
+app.add_typer(plan.app, name="plan")
 app.command()(build.build)
 app.command()(build.quickstart)
+app.command()(pretrain.pretrain)
 app.command()(answer.generate)
 app.command()(answer.chat)
 app.command()(serve.serve)
@@ -42,6 +43,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:

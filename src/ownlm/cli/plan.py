@@ -1,13 +1,15 @@
-"""`ownlm plan`: what a build will take and reach; after a build, predicted beside measured."""
+"""`ownlm plan`: what a build will take and reach; after a build, predicted beside measured. `plan layouts`: clusters."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ownlm import config
+from ownlm.cli import layouts
 from ownlm.cli.build import ConfigFile, Data, Json, Minutes, Overrides, Size
 from ownlm.cli.output import out, print_json
 from ownlm.errors import DataError
@@ -20,6 +22,8 @@ def plan(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Predict parameters, tokens, loss, memory and minutes, each with its formula.
+
+    `ownlm plan layouts` is about clusters: which ways to share a large model out fit.
 
     Exit codes: 0 planned, 2 the time is too short, 3 no text, 5 the machine is too small.
 
@@ -64,3 +68,17 @@ def _size_of(paths: list[Path]) -> int:
         )
         total += sum(member.stat().st_size for member in members)
     return total
+
+
+class _BuildByDefault(TyperGroup):
+    """`ownlm plan` with settings, options or nothing plans a build, as it always has; a verb is a verb."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["build", *args])
+
+
+app = typer.Typer(
+    cls=_BuildByDefault, help="What a build or a large run will take. Verbs: build (default), layouts."
+)
+app.command("build")(plan)
+app.command("layouts")(layouts.layouts)

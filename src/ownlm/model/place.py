@@ -11,11 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-PLAIN_MAX_TOKENS = 512
-"""Up to this length attention is two plain matrix products and a softmax; beyond it, torch's flash kernel.
-
-On CPU the backward of the flash kernel takes twice the time of the plain bf16 products at 256 to 512 tokens,
-although these also compute the masked half; beyond, the T x T scores no longer fit the caches.
+PLAIN_MAX_TOKENS = 1024
+"""Up to this length attention is plain matrix products and a softmax, in blocks of queries (attention/grouped.py); beyond
+it, torch's flash kernel, whose backward on CPU takes longer (float32: 1.2 times at 512 tokens) but keeps no T x T scores.
 """
 
 

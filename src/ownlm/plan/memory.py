@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ownlm.model import count
 from ownlm.model.config import ModelConfig
 from ownlm.plan.quantity import Quantity
 
@@ -23,6 +24,29 @@ def training_bytes(parameters: int, config: ModelConfig, batch_tokens: int, cont
     width = LAYER_WIDTHS * c.hidden_size + LAYER_FFN * c.intermediate_size + 2 * c.num_heads * context
     activations = 4 * batch_tokens * (c.num_layers * width + LOGIT_COPIES * c.vocab_size)
     return PROCESS + STATE_BYTES * parameters + activations
+
+
+STEP_PROCESS = 250_000_000  # bytes: Python, torch and the batches, before the first step, without compiling
+STEP_PEAK = 3 * 4 * 2048**2  # the products that the machine's peak is measured with; what follows reuses them
+STEP_STATE = 24  # per parameter: weight, gradient, optimizer, and what its update holds meanwhile
+STEP_WIDTHS, STEP_FFN, STEP_SQUARES = (
+    20,
+    5,
+    4.5,
+)  # values kept per token and layer: times D, F, and heads * context
+MICRO_TOKENS = 2048  # TrainConfig.micro_tokens: no more go through at a time
+
+
+def step_bytes(
+    config: ModelConfig, batch_tokens: int, context: int, micro_tokens: int = MICRO_TOKENS
+) -> float:
+    """Peak resident bytes of an eager float32 training on processors: what a machine must have free. Fitted to five
+    runs of 0.07 to 0.9 M parameters (bench/plan.py); `training_bytes` is the plan's bound with compilation."""
+    c = config
+    kept = STEP_WIDTHS * c.hidden_size + STEP_FFN * c.intermediate_size + STEP_SQUARES * c.num_heads * context
+    logits = 3 * 512 * c.vocab_size  # a piece at a time (train/objectives/cross_entropy.py)
+    activations = 4 * (min(batch_tokens, micro_tokens) * c.num_layers * kept + logits)
+    return STEP_PROCESS + max(STEP_PEAK, STEP_STATE * count.num_parameters(c) + activations)
 
 
 def quantities(

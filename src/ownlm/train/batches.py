@@ -54,7 +54,8 @@ class ShardBatches:
     """Windows of a packed token file: every epoch visits each window once, in an order of its own.
 
     Each epoch cuts the file at another offset below T, so that no token is always at a window's edge or always
-    left out at the file's end. Not covered: masking between the documents of a window (a BOS stands between).
+    left out at the file's end. The documents of a window see each other (a BOS stands between); corruption/documents.py
+    keeps them apart.
     """
 
     def __init__(self, tokens: np.ndarray, context: int, batch_size: int, seed: int) -> None:
@@ -65,12 +66,19 @@ class ShardBatches:
     def __call__(self, step: int) -> Batch:
         T = self.context
         rows = np.empty((self.batch_size, T + 1), dtype=np.int64)  # [B,T+1]
-        for row in range(self.batch_size):
-            epoch, place = divmod(step * self.batch_size + row, self.num_windows)
-            start = derive(self.seed, "offset", epoch) % T + int(self._permutation(epoch)[place]) * T
+        for row, start in enumerate(self.starts(step)):
             rows[row] = self.tokens[start : start + T + 1]
         both = torch.from_numpy(rows)
         return Batch(both[:, :-1].contiguous(), both[:, 1:].contiguous())
+
+    def starts(self, step: int) -> list[int]:
+        """Offset in the tokens of the first input of each row."""
+        found = []
+        for row in range(self.batch_size):
+            epoch, place = divmod(step * self.batch_size + row, self.num_windows)
+            offset = derive(self.seed, "offset", epoch) % self.context
+            found.append(offset + int(self._permutation(epoch)[place]) * self.context)
+        return found
 
     def epochs(self, num_steps: int) -> float:
         """How often `num_steps` steps go through the text."""

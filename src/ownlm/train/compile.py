@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 _MAX_SHAPES = 64
 """Shapes of one process, a recompilation each; above it torch would fall back to eager without a word."""
+
+_MADE: WeakKeyDictionary[nn.Module, list[Any]] = WeakKeyDictionary()
+"""A model that trains a second time in one process keeps its compiled blocks."""
 
 
 def compile_blocks(model: nn.Module) -> tuple[list[Any], str | None]:
@@ -37,12 +41,13 @@ def compile_blocks(model: nn.Module) -> tuple[list[Any], str | None]:
             (line for line in str(error).splitlines() if "error" in line.lower()), type(error).__name__
         )
         return [], f"not compiled: the compiler does not work here: {first.strip()[:200]}"
-    calls = []
-    for block in blocks:
-        block.compile(dynamic=False)
-        calls.append(block._compiled_call_impl)
-        block._compiled_call_impl = None
-    return calls, None
+    if model not in _MADE:
+        calls = _MADE[model] = []
+        for block in blocks:
+            block.compile(dynamic=False)
+            calls.append(block._compiled_call_impl)
+            block._compiled_call_impl = None
+    return list(_MADE[model]), None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from ownlm.errors import UsageError
 from ownlm.runtime.files import sha256_json
 
 _WITHOUT_EFFECT = (
+    "gradient_steps",
     "checkpoint_seconds",
     "checkpoint_steps",
     "keep_checkpoints",
@@ -37,6 +38,9 @@ class TrainConfig:
     """Peak rate of `optimizer`; None: the one it is published with (table.py)."""
     embedding_learning_rate: float | None = None
     """Peak rate of `embedding_optimizer`; None: 0.005 beside Muon, else as `learning_rate`."""
+    base_width: int | None = None
+    """muP: the width that `learning_rate` was found at; rates of wider matrices fall with it (ladder/mup.py). None: one
+    rate for every width."""
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords of the optimizer's constructor, such as betas; both optimizers get them where both are of one kind."""
     schedule: Literal["wsd", "cosine", "linear", "constant", "restarts"] = "wsd"
@@ -65,6 +69,8 @@ class TrainConfig:
     on_spike: Literal["recover", "stop", "ignore"] = "recover"
     """A loss or gradient out of all proportion: pass the batch over and roll back if it stays (health/spikes.py), end
     the run with an error, or train on it. What is not finite is never trained on."""
+    gradient_steps: int | None = None
+    """Every so many steps the norm of each layer's gradient goes into gradients.jsonl; None: never."""
     checkpoint_seconds: float = 20.0
     """Seconds between checkpoints: the most that a crash costs."""
     checkpoint_steps: int | None = None
@@ -77,6 +83,8 @@ class TrainConfig:
     """Write while the next steps run: the weights are copied first, which is all that the loop waits for."""
     precision: Literal["auto", "float32", "bfloat16", "float16", "float8"] = "auto"
     """Of the matrix products; weights and optimizer stay float32. auto: bfloat16 where the processor has it."""
+    weights: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: the model holds 16 bits a weight, the optimizer works on a float32 copy (master_weights.py)."""
     recompute: Literal["none", "blocks", "attention"] = "none"
     """Activations that are thrown away and computed again in the backward: of whole blocks, or of attention alone."""
     compile: bool = True
@@ -109,7 +117,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], li
 
 def _problems(c: TrainConfig) -> list[str]:
     problems = []
-    for name in ("num_steps", "micro_tokens", "restarts", "keep_checkpoints", "checkpoint_steps", "keep_every", "threads"):  # fmt: skip
+    for name in ("num_steps", "micro_tokens", "restarts", "keep_checkpoints", "checkpoint_steps", "keep_every", "threads", "gradient_steps"):  # fmt: skip
         value = getattr(c, name)
         if value is not None and value < 1:
             problems.append(f"{name} = {value} is below 1")
@@ -126,6 +134,8 @@ def _problems(c: TrainConfig) -> list[str]:
         problems.append(f"warmup_steps = {c.warmup_steps} is not within the {c.num_steps} steps")
     if c.final_fraction is not None and not 0 <= c.final_fraction <= 1:
         problems.append(f"final_fraction = {c.final_fraction} is not in [0, 1]")
+    if c.weights == "bfloat16" and c.precision not in ("auto", "bfloat16"):
+        problems.append(f"weights = bfloat16 cannot be multiplied in precision = {c.precision}")
     if c.weight_decay is not None and c.weight_decay < 0:
         problems.append(f"weight_decay = {c.weight_decay} is negative")
     for name, kind in get_type_hints(TrainConfig).items():

@@ -16,13 +16,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ownlm.errors import DataError
+from ownlm.errors import DataError, UsageError
 from ownlm.records import StepRecord
 from ownlm.train import schedules
 from ownlm.train.batches import Batch, BatchAt
-from ownlm.train.compile import compiled
 from ownlm.train.config import TrainConfig
+from ownlm.train.health import diagnosis, gradients
 from ownlm.train.health.spikes import Verdict
+from ownlm.train.health.steplog import StepLog
 from ownlm.train.objectives.causal import Objective
 from ownlm.train.objectives.cross_entropy import IGNORE
 from ownlm.train.optimizers.clip import clip_gradients
@@ -56,21 +57,30 @@ def train(
     setup = prepare(model, config, notice, objective, layout)
     keeper = Keeper(model, setup, config, folder, notice)
     step, history = keeper.restore()
+    if step == 0 and config.on_spike == "recover":
+        keeper.save(0, history)  # what a roll-back before the first checkpoint goes back to
+    logs = StepLog(folder / gradients.FILE), StepLog(folder / "float8.jsonl")
     saved = time.perf_counter()
     try:
         while step < config.num_steps:
             began = time.perf_counter()
-            batch = batch_at(setup.guard.position(step))
+            batch = batch_at(number := setup.guard.position(step))
             rate = schedules.scale(config, step) * setup.guard.factor
             loss = forward_backward(model, batch, setup, config)
+            if config.gradient_steps is not None and (step + 1) % config.gradient_steps == 0:
+                diagnosis.observe(model, setup, step + 1, logs)
             norm = clip_gradients(model.parameters(), config.clip, config.clip_value, setup.layout.norm)
             verdict = judge(setup, step, loss, norm)
             if verdict.action == "train":
                 setup.update(rate)
             for weight in model.parameters():
                 weight.grad = None
-            if verdict.action in ("pass over", "roll back"):
-                notice(f"step {step + 1}: {verdict.why}")
+            if verdict.action in ("pass over", "roll back", "stop"):
+                odd = diagnosis.explain(model, setup, config, batch_at, number, loss, norm)
+                told = f"step {step + 1}: {verdict.why}; {odd}"
+                if verdict.action == "stop":
+                    raise UsageError("The training diverged.", told, diagnosis.DIVERGED)
+                notice(told)
                 if verdict.action == "roll back":
                     history.close()
                     step, history = keeper.restore()
@@ -80,11 +90,14 @@ def train(
             tokens = history.append(loss, norm, rate, batch.inputs.numel())
             seconds = time.perf_counter() - began
             due = config.checkpoint_steps is not None and step % config.checkpoint_steps == 0
-            if due or step == config.num_steps or time.perf_counter() - saved >= config.checkpoint_seconds:
-                keeper.save(step, history)
+            late = time.perf_counter() - saved >= config.checkpoint_seconds
+            if due or step == config.num_steps or setup.layout.total(late) > 0:  # no clock is like another
+                if diagnosis.sound(model, setup, step, config, notice):
+                    keeper.save(step, history)
                 saved = time.perf_counter()
             speed = batch.inputs.numel() / seconds
-            mfu = speed * model.flops_per_token(batch.inputs.shape[1]) / setup.peak  # type: ignore[operator]
+            operations = speed * model.flops_per_token(batch.inputs.shape[1])  # type: ignore[operator]
+            mfu = operations / (setup.peak * setup.layout.num_processes)
             yield StepRecord(
                 step, config.num_steps, loss, tokens, rate, norm, seconds, speed, mfu, verdict.why
             )
@@ -114,17 +127,22 @@ def forward_backward(model: nn.Module, batch: Batch, setup: Setup, config: Train
             f"inputs of shape {tuple(batch.inputs.shape)}, every target ignored",
             "check the conversations: each needs an assistant's message",
         )
+    if setup.layout.pipeline is not None:
+        return setup.layout.pipeline(model, batch, trained, setup, config)
     share = setup.layout.share(batch)
     B, T = share.inputs.shape
     rows = max(1, min(B, config.micro_tokens // T))
     while B % rows:  # every piece of one shape: each other shape would be compiled again
         rows -= 1
+    if setup.float8 is not None:
+        setup.float8.forget_step()
     total = 0.0
     for start in range(0, B, rows):
         piece = share.rows(start, start + rows).to(setup.device)
-        with compiled(model, setup.compiled), autocast(setup.precision, setup.device):
-            loss = setup.objective(model, piece, trained)
-        torch.autograd.backward(loss if setup.scaler is None else loss * setup.scaler.scale)
+        with setup.installed(model):
+            with autocast(setup.precision, setup.device):
+                loss = setup.objective(model, piece, trained)
+            torch.autograd.backward(loss if setup.scaler is None else loss * setup.scaler.scale)
         total += float(loss.detach())
     setup.layout.after_backward(model)
     if setup.scaler is not None:

@@ -13,7 +13,9 @@ Precision = Literal["float32", "bfloat16", "float16", "float8"]
 
 
 def resolve(
-    wanted: Literal["auto", "float32", "bfloat16", "float16", "float8"], device: torch.device
+    wanted: Literal["auto", "float32", "bfloat16", "float16", "float8"],
+    device: torch.device,
+    weights: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[Precision, str]:
     """The format and the reason for it, as one sentence.
 
@@ -21,6 +23,8 @@ def resolve(
     """
     if wanted != "auto":
         return wanted, f"{wanted}: asked for"
+    if weights == "bfloat16":
+        return "bfloat16", "bfloat16: the weights are"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bfloat16", "bfloat16: this GPU has it"

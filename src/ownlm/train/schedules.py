@@ -1,6 +1,6 @@
 """The rate over the steps: pure functions of the step, so that a resumed run needs no scheduler state. Torch-free.
 
-wsd:      ╱‾‾‾‾‾‾‾‾‾‾╲       warm-up, stable, linear decay (Hu et al. 2024, MiniCPM, arXiv:2404.06395, 4)
+wsd:      ╱‾‾‾‾‾‾‾‾‾‾╲       warm-up, stable, linear decay, never before the warm-up's end (Hu et al. 2024, MiniCPM, arXiv:2404.06395, 4)
 cosine:   ╱‾‾╲__             warm-up, half a cosine down to a tenth (Loshchilov & Hutter 2017, arXiv:1608.03983)
 linear:   ╱╲                 warm-up, straight down
 constant: ╱‾‾‾‾              warm-up, then the peak
@@ -35,13 +35,14 @@ def scale(config: TrainConfig, step: int) -> float:
         return (step + 1) / warmup
     if config.schedule == "constant":
         return 1.0
-    left = (config.num_steps - step) / max(
-        1, config.num_steps - warmup
-    )  # 1 after the warm-up, above 0 at the end
+    rest = config.num_steps - warmup  # steps after the warm-up, at least 1 here
+    left = (config.num_steps - step) / rest  # 1 after the warm-up, above 0 at the end
     if config.schedule == "linear":
         return floor + (1 - floor) * left
     if config.schedule == "wsd":
-        decay = round(config.decay_fraction * config.num_steps)
-        return floor + (1 - floor) * min(1.0, (config.num_steps - step) / max(1, decay))
-    done = 1 - left if config.schedule == "cosine" else (1 - left) * config.restarts % 1.0
+        decay = max(1, min(rest, round(config.decay_fraction * config.num_steps)))
+        return floor + (1 - floor) * min(1.0, (config.num_steps - step) / decay)
+    # In whole numbers: a cycle that begins a rounding error too late would begin at the floor.
+    cycles = config.restarts if config.schedule == "restarts" else 1
+    done = (step - warmup) * cycles % rest / rest
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))

@@ -30,5 +30,6 @@ def clip_gradients(
 
 
 def global_norm(gradients: Iterable[Tensor]) -> float:
-    """2-norm over all entries of all tensors."""
-    return float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+    """2-norm over all entries of all tensors; 0 of none."""
+    norms = [gradient.norm() for gradient in gradients]
+    return float(torch.stack(norms).norm()) if norms else 0.0

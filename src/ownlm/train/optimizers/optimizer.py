@@ -70,7 +70,10 @@ def split(model: nn.Module) -> tuple[Named, Named]:
     named = list(model.named_parameters())
     matrices = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     hidden = [
-        (name, weight) for name, weight in named if id(weight) in matrices and name.startswith("blocks.")
+        (name, weight)
+        for name, weight in named
+        # "blocks." of a decoder; "encoder.blocks.", "trunk.blocks." of what is made of several stacks
+        if id(weight) in matrices and "blocks" in name.split(".")
     ]
     taken = {name for name, _ in hidden}
     return hidden, [(name, weight) for name, weight in named if name not in taken]

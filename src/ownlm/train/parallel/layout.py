@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -16,12 +16,19 @@ from ownlm.train import checkpoint
 from ownlm.train.batches import Batch
 from ownlm.train.checkpoint import Checkpoint
 from ownlm.train.optimizers.clip import global_norm
+from ownlm.train.optimizers.optimizer import Named
 
 
 class Layout(Protocol):
     rank: int
     """0 writes the run's files."""
     num_processes: int
+
+    @property
+    def pipeline(self) -> Callable[[nn.Module, Batch, int, Any, Any], float] | None:
+        """(model, batch, its trained tokens, Setup, TrainConfig) -> loss, in the place of the loop's forward and
+        backward, gradients complete; None where a process has the whole depth of the model."""
+        ...
 
     def share(self, batch: Batch) -> Batch:
         """This process's part of a step's batch."""
@@ -39,6 +46,19 @@ class Layout(Protocol):
         """Global 2-norm of the whole model's gradient; the same on every process."""
         ...
 
+    def mine(self, named: Named, elementwise: bool) -> Named:
+        """Of these weights what this process's optimizer updates: all, some, or stand-ins for shards. Every process
+        asks once per optimizer, in the same order, when the run is set up. elementwise: see Optimizer."""
+        ...
+
+    def before_update(self) -> None:
+        """Gradients are complete and clipped; hand them to the stand-ins of `mine`."""
+        ...
+
+    def after_update(self) -> None:
+        """Complete the weights: afterwards every process holds (its shard of) every updated weight."""
+        ...
+
     def write(self, folder: Path, made: Checkpoint, keep: int, keep_every: int | None) -> None:
         """Save a checkpoint that is whole only when every process's part is."""
         ...
@@ -52,6 +72,7 @@ class Alone:
     """One process: nothing to share, nothing to add up."""
 
     rank, num_processes = 0, 1
+    pipeline = None
 
     def share(self, batch: Batch) -> Batch:
         return batch
@@ -64,6 +85,15 @@ class Alone:
 
     def norm(self, gradients: Iterable[Tensor]) -> float:
         return global_norm(gradients)
+
+    def mine(self, named: Named, elementwise: bool) -> Named:
+        return named
+
+    def before_update(self) -> None:
+        return None
+
+    def after_update(self) -> None:
+        return None
 
     def write(self, folder: Path, made: Checkpoint, keep: int, keep_every: int | None) -> None:
         checkpoint.write(folder, made, keep, keep_every)
