@@ -70,7 +70,9 @@ def test_the_bubble_and_the_tensor_messages_cost_time() -> None:
     cluster = Cluster(64)
     narrow, wide = (predict(LLAMA, cluster, Split(dp, 1, pp, 1, 1), 64 * 4) for dp, pp in ((64, 1), (8, 8)))
     assert wide.bubble == pytest.approx(7 / (32 + 7)) and narrow.bubble == 0
-    far = predict(LLAMA, Cluster(64, gpus_per_node=4), Split(8, 8, 1, 1, 1), 256)  # a matrix over two machines
+    far = predict(
+        LLAMA, Cluster(64, gpus_per_node=4), Split(8, 8, 1, 1, 1), 256
+    )  # a matrix over two machines
     assert far.communication > predict(LLAMA, cluster, Split(8, 8, 1, 1, 1), 256).communication
 
 

@@ -11,7 +11,24 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from ownlm.cli import answer, build, config, data, doctor, evaluate, inspect, model, plan, pretrain, runs, serve, tokenizer
+from ownlm.cli import (
+    answer,
+    build,
+    checkpoint,
+    config,
+    data,
+    doctor,
+    evaluate,
+    inspect,
+    model,
+    plan,
+    pretrain,
+    profile,
+    runs,
+    scaling,
+    serve,
+    tokenizer,
+)
 from ownlm.cli.output import err, print_error
 from ownlm.errors import OwnlmError
 
@@ -44,6 +61,9 @@ app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(model.app, name="model")
 app.add_typer(config.app, name="config")
 app.add_typer(runs.app, name="runs")
+app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(scaling.app, name="scaling")
+app.command()(profile.profile)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +176,7 @@ def _steps(
 def _last_record(folder: Path, run: TrainConfig) -> StepRecord:
     """A run that was killed between its last step and its end has no step left to yield."""
     row = json.loads((folder / "losses.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    return StepRecord(row["step"], run.num_steps, row["loss"], row["tokens"], row["learning_rate"], row["grad_norm"], 0.0, 0.0, 0.0)  # fmt: skip
+    return StepRecord(row["step"], run.num_steps, row["loss"], row["tokens"], row["learning_rate"], math.nan if row["grad_norm"] is None else row["grad_norm"], 0.0, 0.0, 0.0)  # fmt: skip
 
 
 def clear(folder: Path) -> None:
