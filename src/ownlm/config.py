@@ -95,7 +95,7 @@ def _sources(
     file: Path | None, overrides: Sequence[str], environment: Mapping[str, str], known: Mapping[str, str]
 ) -> Iterator[tuple[str, Any, str]]:
     if file is not None:
-        for key, value in _from_file(file):
+        for key, value in _from_file(file, known):
             yield key, value, f"file {file}"
     for name in sorted(environment):
         # single-word OWNLM_ variables (OWNLM_QUIET, OWNLM_NATIVE) are switches of the runtime, not settings
@@ -112,7 +112,7 @@ def _sources(
         yield key.strip(), yaml.safe_load(value), f"command line {text}"
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, Any]]:
+def _from_file(path: Path, known: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
         loaded = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
@@ -125,7 +125,9 @@ def _from_file(path: Path) -> Iterator[tuple[str, Any]]:
 
     def walk(value: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         for name, inner in value.items():
-            if isinstance(inner, dict):
+            if (
+                isinstance(inner, dict) and f"{prefix}{name}" not in known
+            ):  # a setting may itself be a mapping
                 yield from walk(inner, f"{prefix}{name}.")
             else:
                 yield f"{prefix}{name}", inner

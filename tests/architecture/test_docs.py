@@ -14,6 +14,8 @@ COMMANDS = (
     "plan",
     "build",
     "quickstart",
+    "pretrain",
+    "profile",
     "generate",
     "chat",
     "serve",
@@ -36,7 +38,7 @@ def test_capabilities_name_files_and_proofs_that_exist():
     for row in rows:
         _, _, what, code, proof, _ = row.split("|")
         assert what.strip().startswith(("whole:", "part:")), row
-        for cell, top in ((code, ("src/", "native/")), (proof, ("tests/",))):
+        for cell, top in ((code, ("src/", "native/", "recipes/")), (proof, ("tests/",))):
             names = re.findall(r"`([^`]+)`", cell)
             assert names, row
             for name in names:

@@ -42,6 +42,8 @@ def pretrain(
         return
     resolved = config.load(PretrainSettings, config_file, overrides or ())
     metrics = run(resolved.value, resolved.origins, folder, notice)
+    if not metrics:  # a process that is not the first: that one speaks
+        return
     if as_json:
         print_json({"folder": str(folder), "metrics": metrics})
     else:

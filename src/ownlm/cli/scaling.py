@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ownlm import config
 from ownlm.cli.output import err, notice, out, print_json
+from ownlm.errors import UsageError
 
 if TYPE_CHECKING:
     from ownlm.train.ladder.result import LadderRun
@@ -195,6 +196,11 @@ def optimal(
     from ownlm.plan.scaling import summary
     from ownlm.train.ladder.result import read_results
 
+    for name, value in (("--budget", compute), ("--unique", unique), ("--inference", inference)):
+        if value is not None and not value > 0:
+            raise UsageError(
+                "A number of operations or tokens is above 0.", f"{name} {value:g}", "correct it"
+            )
     rows = summary.optima(compute, read_results(results) if results else None, unique, inference)
     if as_json:
         print_json({"budget": compute, "optima": rows})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -123,8 +124,8 @@ def _problems(c: TrainConfig) -> list[str]:
             problems.append(f"{name} = {value} is below 1")
     for name in ("learning_rate", "embedding_learning_rate", "clip", "clip_value", "checkpoint_seconds"):
         value = getattr(c, name)
-        if value is not None and not value > 0:
-            problems.append(f"{name} = {value} is not above 0")
+        if value is not None and not 0 < value < math.inf:
+            problems.append(f"{name} = {value} is not above 0 and finite")
     decay = c.decay_fraction if c.schedule == "wsd" else 0.0
     if c.warmup_fraction < 0 or c.decay_fraction < 0 or c.warmup_fraction + decay > 1:
         problems.append(

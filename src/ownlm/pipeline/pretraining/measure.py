@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import statistics
 import tempfile
 import time
@@ -50,7 +49,7 @@ def step_seconds(
 ) -> float:
     """Median seconds of a step of this very run: a few are made and taken back. Compiles what the run will use."""
     before = copy.deepcopy(model.state_dict())
-    trial = replace(config, num_steps=CALIBRATION_STEPS, checkpoint_seconds=math.inf, warmup_steps=0,
+    trial = replace(config, num_steps=CALIBRATION_STEPS, checkpoint_seconds=1e9, warmup_steps=0,
                     on_spike="ignore", background_saves=False)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         times, began = [], time.perf_counter()

@@ -89,11 +89,9 @@ def _benchmark(run: Run, log: RunLog, step: int) -> dict[str, float]:
     }
     if isinstance(run.model, Decoder) and run.learning.vocab_size == run.inputs.tokenizer.vocab_size:
         bits = bits_of(run.model, run.inputs.validation, run.context)
-        found |= {
-            "bits_per_byte": bits.bits_per_byte,
-            "bits_per_byte_low": bits.low,
-            "bits_per_byte_high": bits.high,
-        }
+        found["bits_per_byte"] = bits.bits_per_byte
+        if bits.num_documents > 1:  # the interval is one over documents
+            found |= {"bits_per_byte_low": bits.low, "bits_per_byte_high": bits.high}
         start = [run.inputs.tokenizer.special_id("<|bos|>")]
         written = run.inputs.tokenizer.decode(measure.sample(run.model, start, 200, seed=step))
         files.write_atomic(run.folder / "samples" / f"step-{step:06d}.txt", written + "\n")

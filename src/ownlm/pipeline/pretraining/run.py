@@ -176,7 +176,7 @@ def _rows(
         Row("flops", tokens * made.flops_per_token, "tokens * flops_per_token"),
     ]
     for field in dataclasses.fields(TrainConfig):
-        if field.name not in ("num_steps", "seed", "optimizer_options"):
+        if field.name not in ("num_steps", "seed"):
             value = chosen.get(field.name, getattr(defaults, field.name))
             rows.append(Row(f"train.{field.name}", value, origins.get(f"train.{field.name}", "default")))
     return rows

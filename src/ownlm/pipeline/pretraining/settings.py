@@ -44,9 +44,7 @@ if TYPE_CHECKING:
     class TrainSettings(Settings): ...
 
 else:
-    TrainSettings = _optional_settings(
-        TrainConfig, "TrainSettings", ("num_steps", "seed", "optimizer_options")
-    )
+    TrainSettings = _optional_settings(TrainConfig, "TrainSettings", ("num_steps", "seed"))
 
 
 class PretrainSettings(Settings):
