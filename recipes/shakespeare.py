@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="input.txt of Tiny Shakespeare, or another text")
     parser.add_argument("--minutes", type=float, help="stop after so long, measuring included")
     parser.add_argument("--steps", type=int, help="stop after so many steps; default 2,000, 60 for the trial")
-    parser.add_argument("--depth", type=int, help="layers; default 6 (2.2 M parameters), 2 for the trial")
+    parser.add_argument("--depth", type=int, help="layers; default 6 (2.4 M parameters), 2 for the trial")
     parser.add_argument("--out", type=Path, default=Path("out/shakespeare"))
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as `ownlm pretrain --keys` lists")
     args = parser.parse_args()
