@@ -17,8 +17,10 @@ import yaml
 from ownlm import config
 from ownlm.errors import ArtifactError, DataError, OwnlmError, UsageError
 from ownlm.model.adapters import hf
+from ownlm.pipeline.assistant import open_generator
 from ownlm.pipeline.pretraining.pretrain import pretrain
 from ownlm.pipeline.pretraining.settings import Budget, PretrainSettings, budget, count
+from ownlm.records import Request, Sampling, complete
 from ownlm.runtime import artifact
 from ownlm.train import checkpoint
 
@@ -172,6 +174,15 @@ def test_shards_are_read_where_they_are_and_a_foreign_tokenizer_is_refused(
     run(other, tmp_path / "b", budget="1 steps")
     with pytest.raises((UsageError, ArtifactError), match="belong together"):
         run(whole[0] / "data", tmp_path / "c", tokenizer=str(tmp_path / "b" / "data" / "tokenizer"))
+
+
+def test_the_model_speaks(whole: tuple[Path, dict, list[str]]) -> None:
+    for folder in (whole[0], whole[0] / "model"):
+        with open_generator(folder, raw=True) as generator:
+            request = Request(prompt="the cat", sampling=Sampling(max_tokens=5, temperature=0.0))
+            assert complete(generator, request).usage.completion_tokens == 5
+    with pytest.raises(ArtifactError, match="not an ownlm artifact"), open_generator(whole[0], raw=False):
+        pass
 
 
 def test_the_mean_of_the_last_checkpoints(text: Path, tmp_path: Path) -> None:

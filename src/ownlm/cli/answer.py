@@ -13,7 +13,12 @@ from ownlm.cli.output import err, out, print_error, print_json
 from ownlm.errors import OwnlmError, RequestError
 from ownlm.records import Chunk, Generate, Message, Request, Sampling
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A finished build.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="A finished build; with --raw also a pretraining run or a model folder."
+    ),
+]
 MaxTokens = Annotated[int, typer.Option(min=1, help="Most tokens to generate.")]
 Temperature = Annotated[float, typer.Option(min=0.0, max=2.0, help="0 is greedy.")]
 Seed = Annotated[int | None, typer.Option(help="Makes sampling reproducible.")]
@@ -35,15 +40,15 @@ def generate(
     Exit codes: 0 answered, 1 the request cannot be served, 4 not a finished build.
 
     Example: ownlm generate out/quickstart "What does textwrap.shorten do?"
+    Example: ownlm generate out/book "It was" --raw --temperature 0.8     (a run of `ownlm pretrain`, or any model folder)
     """
-    from ownlm.pipeline.assistant import open_assistant
+    from ownlm.pipeline.assistant import open_generator
     from ownlm.records import complete
 
     if not prompt.strip():
         raise RequestError("The prompt is empty.", "", 'ownlm generate DIR "What is ...?"', param="prompt")
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    with open_assistant(folder) as assistant:
-        generator: Generate = assistant.raw if raw else assistant.grounded
+    with open_generator(folder, raw) as generator:
         request = (
             Request(prompt=prompt, sampling=sampling)
             if raw

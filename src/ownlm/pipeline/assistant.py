@@ -15,8 +15,10 @@ from ownlm.govern import trace
 from ownlm.model.adapters import hf
 from ownlm.rag.answer import GroundedAnswerer
 from ownlm.rag.lexical import LexicalIndex
+from ownlm.records import Generate
 from ownlm.runtime import artifact
 from ownlm.runtime.artifact import Manifest
+from ownlm.tokenizer.load import load
 from ownlm.tokenizer.tokenizer import Tokenizer
 
 NEEDED = ("model", "tokenizer", "index", "overlap")
@@ -69,6 +71,24 @@ def assemble(root: Path, manifest: Manifest, passages: int, max_running: int = 1
         yield Assistant(root, manifest, tokenizer, index, overlap, raw, grounded)
     finally:
         raw.stop()
+
+
+@contextmanager
+def open_generator(root: Path, raw: bool) -> Iterator[Generate]:
+    """The grounded assistant of a build; with `raw` the language model alone, of a build, of a pretraining run or in
+    a model folder. Raises ArtifactError for a folder that is none of these."""
+    alone = next((folder for folder in (root, root / "model") if (folder / "config.json").is_file()), None)
+    if raw and alone is not None and not (root / "index").exists():
+        tokenizer: Any = load(alone)  # of any kind
+        engine = Engine(hf.load(alone), tokenizer, name=f"{root.name}:raw")
+        engine.start()
+        try:
+            yield engine
+        finally:
+            engine.stop()
+        return
+    with open_assistant(root) as assistant:
+        yield assistant.raw if raw else assistant.grounded
 
 
 def check(root: Path) -> dict[str, Manifest]:
