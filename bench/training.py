@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -32,9 +33,11 @@ from ownlm.model.decoder import Decoder
 from ownlm.runtime import hardware
 from ownlm.train.batches import Batch
 from ownlm.train.config import TrainConfig
-from ownlm.train.loop import train
+from ownlm.train.loop import forward_backward, train
+from ownlm.train.optimizers.clip import clip_gradients
 from ownlm.train.peak import matmul_peak
 from ownlm.train.precision import resolve
+from ownlm.train.setup import prepare
 
 SHAPES = {"S": (6, 384, 256, 4096, 65), "M": (8, 512, 512, 2048, 8192)}
 """Layers, width, context, tokens a step, vocabulary."""
@@ -110,6 +113,7 @@ def main() -> None:
     )
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--overhead", action="store_true", help="also what the loop adds to bare steps")
     parser.add_argument("--optimizer", default="muon", help="of ours")
     parser.add_argument("--peers", help="a Python with transformers, accelerate, litgpt and lightning")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")

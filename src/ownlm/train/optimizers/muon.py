@@ -39,12 +39,14 @@ class Muon(Optimizer):
     rate serves all shapes. Equal shapes are orthogonalised in one batched product. Remembers 4 bytes a weight.
 
     block_rows: orthogonalise every so many rows by themselves, at a small part of the cost (R / block_rows times
-    fewer operations and more); full_every: of these, whole matrices every so many steps (Khaled et al. 2025, MuonBP,
-    arXiv:2510.16981). Each row of the update keeps its mean length either way, so the rate stays.
+    fewer operations and more); None: whole matrices. full_every: of these, whole matrices every so many steps (Khaled et
+    al. 2025, MuonBP, arXiv:2510.16981). Each row of the update keeps its mean length either way, so the rate stays.
+    Whole matrices took 18 % of a step of 6 layers of width 384, blocks of 64 rows 4 %; on Tiny Shakespeare (2.3 M
+    parameters, 600,000 tokens, one seed) the blocks ended 0.016 nats higher, in 16 % less time.
     """
 
     def __init__(self, parameters: Named, momentum: float = 0.95, weight_decay: float = 0.05,
-                 dtype: torch.dtype = torch.float32, block_rows: int | None = None,
+                 dtype: torch.dtype = torch.float32, block_rows: int | None = 64,
                  full_every: int | None = None) -> None:  # fmt: skip
         if (block_rows is not None and block_rows < 1) or (full_every is not None and full_every < 1):
             values = f"block_rows = {block_rows}, full_every = {full_every}"
