@@ -74,6 +74,30 @@ def ours(shape: str, steps: int, settings: dict[str, Any]) -> dict[str, Any]:
             **speed(shape, seconds)}  # fmt: skip
 
 
+def overhead(shape: str, steps: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the loop adds to its own forward, backward, clipping and update: steps of both in turn, on one model."""
+    model = Decoder(config_of(shape))
+    config = TrainConfig(num_steps=2 * steps + 2, checkpoint_seconds=1e9, **settings)
+    setup = prepare(model, config, lambda text: None)
+    whole, bare = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        records = train(model, batch_of(shape), config, Path(folder), lambda text: None)
+        for step in range(steps + 1):
+            began = time.perf_counter()
+            next(records)
+            whole.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            forward_backward(model, batch_of(shape)(step), setup, config)
+            clip_gradients(model.parameters(), config.clip)
+            setup.update(1e-3)
+            for weight in model.parameters():
+                weight.grad = None
+            bare.append(time.perf_counter() - began)
+    share = statistics.median(whole[1:]) / statistics.median(bare[1:]) - 1
+    return {"who": "ownlm, loop beside bare steps", "shape": shape, "settings": settings, "loop_seconds": [round(s, 4) for s in whole[1:]],
+            "bare_seconds": [round(s, 4) for s in bare[1:]], "overhead": round(share, 4)}  # fmt: skip
+
+
 def peer(
     who: str, shape: str, steps: int, python: str, source: Path | None, precision: str, compiled: bool
 ) -> dict[str, Any]:
@@ -130,6 +154,8 @@ def main() -> None:
             "optimizer": options.optimizer,
         }
         runs: list[Callable[[], dict[str, Any]]] = [partial(ours, shape, options.steps, settings)]
+        if options.overhead:
+            runs.append(partial(overhead, shape, options.steps, settings))
         if options.nanogpt:
             runs.append(
                 partial(peer, "nanogpt", shape, options.steps, python, options.nanogpt, "float32", False)
