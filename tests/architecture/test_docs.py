@@ -84,7 +84,7 @@ def test_nothing_names_its_makers_workplace():
         assert "/work/" + "main" not in text and "/tmp/" + "setup" not in text, name
 
 
-@pytest.mark.parametrize("name", ["data.md", "models.md", "tokenizers.md"])
+@pytest.mark.parametrize("name", ["data.md", "models.md", "tokenizers.md", "training.md"])
 def test_python_examples_run(name, tmp_path, monkeypatch):
     """The blocks of one page are one program."""
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ SMALL = ["context=16", "batch_tokens=128", "evaluate_tokens=256", "train.threads
 
 
 def run(name: str, *arguments: str, out: Path) -> dict[str, Any]:
+    """As from the command line; the JSON file that is named after the recipe."""
+    execute(name, *arguments, out=out)
+    found: dict[str, Any] = json.loads((out / f"{name.removesuffix('.py')}.json").read_text())
+    return found
+
+
+def execute(name: str, *arguments: str, out: Path) -> None:
     before, threads = sys.argv, torch.get_num_threads()
     sys.argv = [name, "--out", str(out), *arguments]
     try:
@@ -28,8 +36,23 @@ def run(name: str, *arguments: str, out: Path) -> dict[str, Any]:
     finally:
         sys.argv = before
         torch.set_num_threads(threads)
-    found: dict[str, Any] = json.loads((out / f"{name.removesuffix('.py')}.json").read_text())
-    return found
+
+
+def launched(processes: int, name: str, *arguments: str) -> str:
+    """What a recipe of several processes prints."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
+    done = subprocess.run(
+        [*command, str(RECIPES / name), *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_shakespeare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,3 +137,41 @@ def test_domain_125m_full_is_what_pretrain_reads(tmp_path: Path) -> None:
     assert shape.hidden_size == 768 and shape.num_layers == 12
     assert settings.batch_tokens is not None and settings.batch_tokens % settings.context == 0
     assert yaml.safe_load((tmp_path / "run.yaml").read_text())["train"]["precision"] == "bfloat16"
+
+
+def test_plan_7b(tmp_path: Path) -> None:
+    execute("plan_7b.py", "--gpus", "64", "--tokens", "1e12", out=tmp_path)
+    (plan,) = json.loads((tmp_path / "plan.json").read_text())["plans"]
+    assert plan["targets"] and 1.5 < plan["expected_loss"] < 2.5
+    for row in plan["layouts"]:
+        assert row["memory_gb"] < 80 and row["usd"] == pytest.approx(row["days"] * 24 * 64 * 4, rel=0.02)
+
+
+def test_nan_hunt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    execute("nan_hunt.py", "--fault", "overflow", "--steps", "12", "--at", "8", out=tmp_path)
+    told = capsys.readouterr().out
+    assert "blocks.1.feed_forward.down" in told, "the module is named"
+    assert "nan at the end" not in told and "at the end" in told
+
+
+def test_gradient_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--depth", "2", "--context", "16", "--steps", "6", "--every", "2"]
+    execute("gradient_view.py", "--plant", *small, out=tmp_path)
+    lines = (tmp_path / "run" / "gradients.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
+    assert "dead" in capsys.readouterr().out
+
+
+def test_lm_70m_zero3(tmp_path: Path) -> None:
+    told = launched(1, "lm_70m_zero3.py", "--steps", "2", "--out", str(tmp_path), "--precision", "float32")
+    facts = json.loads(told.splitlines()[-1])
+    assert facts["processes"] == 1 and facts["tokens_per_second"] > 0 and facts["shard_bytes"]
+
+
+def test_fsdp_against_ddp(tmp_path: Path) -> None:
+    small = ["--width", "64", "--layers", "1", "--context", "16", "--rows", "4", "--steps", "4"]
+    launched(2, "fsdp_against_ddp.py", *small, "--out", str(tmp_path / "report.json"))
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert len(rows) == 4
+    for row in rows[1:]:
+        assert row["losses"] == pytest.approx(rows[0]["losses"], rel=1e-4)

@@ -91,13 +91,13 @@ def batch_tokens(settings: PretrainSettings, made: Shape, inputs: Inputs, speed:
                              f"set batch_tokens={near}")  # fmt: skip
         return Row("batch_tokens", settings.batch_tokens, "given")
     flops = _tokens(settings, made, inputs, speed) * made.flops_per_token
-    wanted = 0.292 * flops**0.3271
-    most = max(8 * made.context, inputs.train.num_tokens // 20)
-    windows = 2 ** round(math.log2(max(8, min(wanted, most) / made.context)))
+    wanted = 0.1 * flops**0.3271
+    most = max(4 * made.context, inputs.train.num_tokens // 20)
+    windows = 2 ** round(math.log2(max(4, min(wanted, most) / made.context)))
     return Row(
         "batch_tokens",
         windows * made.context,
-        f"0.292 C^0.327 at C = {flops:.2g}, as windows of {made.context}",
+        f"0.1 C^0.327 at C = {flops:.2g}, as windows of {made.context}",
     )
 
 

@@ -23,6 +23,7 @@ from ownlm.tokenizer.load import load
 from ownlm.tokenizer.trainers import train as learn
 
 CHARACTERS_BELOW = 4_000_000  # bytes of text: below, a tokenizer of words has seen too little
+MOST_TEXT = 32_000_000  # bytes that one process reads and encodes while the others wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ def gather(settings: PretrainSettings, out: Path, notice: Callable[[str], None])
         )
     found = _shards_at(settings.data)
     if found is None:
+        size = sum(row[1] for row in _watch(settings.data))
+        if settings.layout != "alone" and size > MOST_TEXT:
+            raise UsageError("Several processes cannot wait for so much text to become tokens.", f"{settings.data}: {size:,} bytes",
+                             "make token shards first: ownlm data run, then ownlm data shards")  # fmt: skip
         manifest, _ = artifact.run(out, "data", "shards", {}, _text_config(settings), lambda stage: _write(settings, stage),
                                    notice, watch=_watch(settings.data, settings.validation))  # fmt: skip
         del manifest

@@ -18,6 +18,7 @@ from ownlm.train.batches import BatchAt
 from ownlm.train.config import TrainConfig
 from ownlm.train.objectives.causal import Objective
 from ownlm.train.objectives.cross_entropy import IGNORE
+from ownlm.train.parallel.layout import Layout
 from ownlm.train.precision import autocast, resolve
 
 CALIBRATION_STEPS = 6
@@ -25,11 +26,12 @@ CALIBRATION_STEPS = 6
 
 @torch.no_grad()
 def heldout_loss(
-    model: Any, batch_at: BatchAt, num_batches: int, objective: Objective, config: TrainConfig
+    model: Any, batch_at: BatchAt, num_batches: int, objective: Objective, config: TrainConfig, layout: Layout
 ) -> float:
-    """Mean over the first batches of held-out text, always the same ones, of their loss per trained token."""
+    """Mean over the first batches of held-out text, always the same ones, of their loss per trained token. Every process
+    of the layout takes its share."""
     device = next(model.parameters()).device
-    precision, _ = resolve(config.precision, device)
+    precision, _ = resolve(config.precision, device, config.weights)
     total, used = 0.0, 0
     for number in range(num_batches):
         batch = batch_at(number)
@@ -37,11 +39,12 @@ def heldout_loss(
         if not trained:
             continue
         used += 1
-        rows = max(1, config.micro_tokens // batch.inputs.shape[1])
-        for start in range(0, len(batch.inputs), rows):
+        share = layout.share(batch)
+        rows = max(1, config.micro_tokens // share.inputs.shape[1])
+        for start in range(0, len(share.inputs), rows):
             with autocast(precision, device):
-                total += float(objective(model, batch.rows(start, start + rows).to(device), trained))
-    return total / max(1, used)
+                total += float(objective(model, share.rows(start, start + rows).to(device), trained))
+    return layout.total(total) / max(1, used)
 
 
 def step_seconds(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ownlm.runtime import artifact, files
 from ownlm.runtime.artifact import Stage
 from ownlm.runtime.progress import Progress
 from ownlm.train import averaging, loop
+from ownlm.train.parallel.layout import Alone
 from ownlm.train.tracking.log import RunLog
 
 
@@ -34,20 +37,23 @@ def pretrain(
     are not enough or not those the run began with, and what reading, training and saving raise."""
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
-    with place(settings), locked(settings, out):
-        run = prepared(settings, origins, out, notice, began)
-        if run.layout.rank:
-            _train(run, None, lambda text: None)
-            return {}
-        for row in run.rows:
-            notice(f"{row.name:<32} {row.value!s:<14} {row.source}")
-        with RunLog(
-            out, run.config, flat(settings), run.origins, run.inputs.versions, settings.track, notice
-        ) as log:
-            last = _train(run, log, log.notice)
-            metrics = _finish(run, log, last)
-            log.finish()
-        return metrics
+    with ExitStack() as group:
+        group.enter_context(place(settings))
+        with locked(settings, out):
+            run = prepared(settings, origins, out, notice, began)
+            if run.layout.rank:
+                os.environ["OWNLM_QUIET"] = "1"
+                _train(run, None, lambda text: None)
+                return {}
+            for row in run.rows:
+                notice(f"{row.name:<32} {row.value!s:<14} {row.source}")
+            facts = flat(settings), run.origins, run.inputs.versions, settings.track, notice
+            with RunLog(out, run.config, *facts) as log:
+                last = _train(run, log, log.notice)
+                group.close()  # what follows takes longer than the other processes would wait
+                metrics = _finish(run, log, last)
+                log.finish()
+            return metrics
 
 
 def _train(run: Run, log: RunLog | None, notice: Callable[[str], None]) -> StepRecord | None:
@@ -68,7 +74,9 @@ def _train(run: Run, log: RunLog | None, notice: Callable[[str], None]) -> StepR
                 log.step(last)
             if run.layout.pipeline is None and last.step < num_steps:
                 if last.step % look_every == 0:
-                    loss = measure.heldout_loss(run.model, run.validation, looks, objective, run.config)
+                    loss = measure.heldout_loss(
+                        run.model, run.validation, looks, objective, run.config, run.layout
+                    )
                     progress.facts["validation"] = loss
                     if log is not None:
                         log.validation(last.step, loss=loss)
@@ -85,7 +93,9 @@ def _benchmark(run: Run, log: RunLog, step: int) -> dict[str, float]:
     """All held-out text; of a causal decoder also bits per byte with their interval, and a sample."""
     batches = max(1, (run.inputs.validation.num_tokens - run.context) // run.context // run.batch_size)
     found = {
-        "loss": measure.heldout_loss(run.model, run.validation, batches, run.learning.objective, run.config)
+        "loss": measure.heldout_loss(
+            run.model, run.validation, batches, run.learning.objective, run.config, Alone()
+        )
     }
     if isinstance(run.model, Decoder) and run.learning.vocab_size == run.inputs.tokenizer.vocab_size:
         bits = bits_of(run.model, run.inputs.validation, run.context)
