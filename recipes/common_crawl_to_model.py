@@ -94,7 +94,9 @@ def curate(shards: list[str], args: argparse.Namespace) -> dict[str, Any]:
     for step in web.metrics["funnel"]["steps"]:
         notice(f"{step['step']:<20} {step['num_in']:>9,} in {step['num_out']:>9,} out   "
                + ", ".join(f"{reason} {count:,}" for reason, count in step["dropped"].items()))  # fmt: skip
-    settings = token_shards.ShardSettings(vocab_size=args.vocab_size, heldout_fraction=0.1, seed=args.seed)
+    settings = token_shards.ShardSettings(
+        vocab_size=args.vocab_size, length=None, heldout_fraction=0.1, seed=args.seed
+    )
     tokens, _ = token_shards.make(args.out / "web", args.out / "shards", settings, notice)
     return {"web": web.metrics, "tokens": tokens.metrics}
 

@@ -1,14 +1,14 @@
 """A model of GPT-2's size on text of your own domain: the plan, what it costs, and a small run held against its law.
 
     python recipes/domain_125m.py                                              the plan, and a trial of half a minute
-    python recipes/domain_125m.py --data domain.txt --sizes 2x32,2x64 --tokens 1e6 2e6 4e6 8e6 --out out/domain
+    python recipes/domain_125m.py --data domain.txt --sizes 1x32,2x32,2x64 --tokens 1e6 2e6 4e6 8e6 --out out/domain
     python recipes/domain_125m.py --full --data out/shards --out out/domain    the plan, run.yaml and config.json
 
 Plan: 12 layers of 768, 1,024 positions, 50,304 tokens: 123.6 M parameters (our decoder in GPT-2 small's size). Time is
 counted by plan/layouts.py, not measured (--mfu takes yours). --full then says `ownlm pretrain --config OUT/run.yaml --out OUT/run`.
 
-Trial: two small models at several budgets (a ladder), Chinchilla's law fitted to all but the last budget, and the
-larger model's loss at the last one predicted with its 95 % interval, then measured. A law of models of ten thousand parameters
+Trial: three small models at several budgets (a ladder), Chinchilla's law fitted to all but the last budget, and the
+largest model's loss at the last one predicted with its 95 % interval, then measured. A law of models of ten thousand parameters
 says how runs are foreseen, not what 125 M parameters will reach. Without --data the text is Python's standard library.
 Writes domain_125m.json to --out.
 """
@@ -108,7 +108,7 @@ def trial(args: argparse.Namespace) -> dict[str, Any]:
     fitted = chinchilla.fit(prediction.points([run for run in runs if run is not last]), 200, 0)
     said = prediction.predict(fitted, last.parameters, last.tokens, last.unique_tokens)
     inside = said.contains(last.loss)
-    print(f"predicted for {last.name}: {said.loss:.4f} ({said.low:.4f} to {said.high:.4f}), {said.reach:.1f} times the largest run; "
+    print(f"predicted for {last.name}: {said.loss:.4f} ({said.low:.4f} to {said.high:.4f}), {said.reach:.1f} times the largest run, {said.num_backtests} backtests; "
           f"measured {last.loss:.4f}: {'inside' if inside else 'OUTSIDE'} the interval, {last.loss / said.loss - 1:+.2%}")  # fmt: skip
     curve = {
         str(run.tokens): fitted.loss(run.parameters, run.tokens)
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=4.0, help="USD per GPU and hour")
     parser.add_argument("--lost", type=float, default=0.15, help="share of time for failures, measuring")
     parser.add_argument("--mfu", type=float, help="share of the peak, as measured; default: the plan's")
-    parser.add_argument("--sizes", default="1x32,2x32", help="of the trial: layers x width")
+    parser.add_argument("--sizes", default="1x16,1x32,2x32", help="of the trial: layers x width")
     parser.add_argument("--tokens", type=float, nargs="+", default=[16e3, 32e3, 64e3, 128e3, 256e3])
     parser.add_argument("--heldout", type=int, default=32_768, help="tokens that the trial is measured on")
     parser.add_argument("--threads", type=int, default=1)
@@ -137,7 +137,9 @@ def main() -> None:
     try:
         rows = plan(args.price, args.lost, args.mfu)
         show_plan(rows, args.price, args.lost)
-        found = write_full(args) if args.full else trial(args)
+        found = None if args.full else trial(args)
+        if args.full:
+            write_full(args)
     except OwnlmError as error:
         sys.exit(str(error))
     (args.out / "domain_125m.json").write_text(json.dumps(

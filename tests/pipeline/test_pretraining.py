@@ -226,7 +226,7 @@ def test_two_processes_train_the_model_of_one(text: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "text, wanted",
-    [("10 min", Budget(600, "seconds")), ("1.5h", Budget(5400, "seconds")), ("5000 steps", Budget(5000, "steps")),
+    [("10 min", Budget(600, "seconds")), ("1.5h", Budget(5400, "seconds")), ("20 s", Budget(20, "seconds")), ("2 days", Budget(172800, "seconds")), ("5000 steps", Budget(5000, "steps")),
      ("200M tokens", Budget(2e8, "tokens")), ("3 epochs", Budget(3, "epochs")), ("1e16 flops", Budget(1e16, "flops")),
      ("1 step", Budget(1, "steps"))],
 )  # fmt: skip

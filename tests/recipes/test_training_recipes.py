@@ -168,6 +168,7 @@ def test_lm_70m_zero3(tmp_path: Path) -> None:
     assert facts["processes"] == 1 and facts["tokens_per_second"] > 0 and facts["shard_bytes"]
 
 
+@pytest.mark.slow
 def test_fsdp_against_ddp(tmp_path: Path) -> None:
     small = ["--width", "64", "--layers", "1", "--context", "16", "--rows", "4", "--steps", "4"]
     launched(2, "fsdp_against_ddp.py", *small, "--out", str(tmp_path / "report.json"))

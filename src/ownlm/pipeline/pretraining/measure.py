@@ -71,10 +71,10 @@ def sample(
     model: Any, start: list[int], num_tokens: int, temperature: float = 0.8, seed: int = 0
 ) -> list[int]:
     """Ids that a causal model goes on with, `start` left out; ends where the model's positions end."""
-    random = torch.Generator().manual_seed(seed)
+    random, device = torch.Generator().manual_seed(seed), next(model.parameters()).device
     cache, pending, found = model.new_cache(), list(start), []
     for _ in range(min(num_tokens, model.architecture.max_positions - len(start))):
-        logits = model(torch.tensor([pending]), cache)[0, -1].float() / temperature
+        logits = model(torch.tensor([pending], device=device), cache)[0, -1].float().cpu() / temperature
         pending = [int(torch.multinomial(logits.softmax(-1), 1, generator=random))]
         found += pending
     return found

@@ -124,7 +124,8 @@ def budget(text: str) -> Budget:
     match = _NUMBER.fullmatch(text.strip().lower().replace(",", "").replace("_", ""))
     if match:
         number, first, second = match.groups()
-        word = (second or first).rstrip("s") or ""
+        word = second or first
+        word = word if word in _TIMES else word.rstrip("s")
         scale = _SCALES.get(first if second else "", 0.0)
         try:
             amount = float(number) * scale
