@@ -61,7 +61,11 @@ def _train(run: Run, log: RunLog | None, notice: Callable[[str], None]) -> StepR
     settings, num_steps = run.settings, run.config.num_steps
     look_every = settings.evaluate_steps or min(1000, max(1, math.ceil(num_steps / derive.LOOKS)))
     full_every = settings.benchmark_steps or 5000
-    looks = max(1, settings.evaluate_tokens // (run.batch_size * run.context))
+    batch_tokens = run.batch_size * run.context
+    looked = settings.evaluate_tokens or min(
+        derive.MOST_LOOKED, int(num_steps * batch_tokens * derive.LOOK_SHARE)
+    )
+    looks = max(1, looked // batch_tokens)
     last = None
     objective = run.learning.objective
     with Progress("pretrain", total=num_steps, unit="steps") as progress:
@@ -98,10 +102,16 @@ def _benchmark(run: Run, log: RunLog, step: int) -> dict[str, float]:
         )
     }
     if isinstance(run.model, Decoder) and run.learning.vocab_size == run.inputs.tokenizer.vocab_size:
-        bits = bits_of(run.model, run.inputs.validation, run.context)
-        found["bits_per_byte"] = bits.bits_per_byte
-        if bits.num_documents > 1:  # the interval is one over documents
-            found |= {"bits_per_byte_low": bits.low, "bits_per_byte_high": bits.high}
+        heldout = run.inputs.validation
+        found["bits_per_byte"] = found["loss"] / math.log(2) / run.inputs.bytes_per_token
+        # Every token with at least half a context before it, and an interval over documents, where it costs little.
+        if heldout.num_documents > 1 and heldout.num_tokens <= run.numbers["tokens"] / 20:
+            bits = bits_of(run.model, heldout, run.context)
+            found |= {
+                "bits_per_byte": bits.bits_per_byte,
+                "bits_per_byte_low": bits.low,
+                "bits_per_byte_high": bits.high,
+            }
         start = [run.inputs.tokenizer.special_id("<|bos|>")]
         written = run.inputs.tokenizer.decode(measure.sample(run.model, start, 200, seed=step))
         files.write_atomic(run.folder / "samples" / f"step-{step:06d}.txt", written + "\n")

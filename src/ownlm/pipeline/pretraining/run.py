@@ -92,13 +92,8 @@ def prepared(
                                  "give the budget in steps or tokens")  # fmt: skip
             trial = TrainConfig(num_steps=measure.CALIBRATION_STEPS, seed=settings.seed, **given)
             seconds = measure.step_seconds(model, batch_at, trial, learning.objective, notice)
-            looks = (
-                (derive.LOOKS * settings.evaluate_tokens + found.validation.num_tokens)
-                / 3
-                / batch.value
-                * seconds
-            )
-            left = 0.98 * (wanted.amount - (time.perf_counter() - began) - looks)
+            measuring = derive.EAGER * found.validation.num_tokens / batch.value * seconds  # at the end
+            left = (wanted.amount - (time.perf_counter() - began) - measuring) / (1 + derive.LOOKING)
         steps = derive.steps(settings, made, found, batch.value, left, seconds)
         rows = _rows(settings, origins, made, found, batch, steps)
     else:

@@ -82,8 +82,8 @@ class PretrainSettings(Settings):
     """Steps between looks at held-out text; none: 1000, or a tenth of a shorter run."""
     benchmark_steps: int | None = Field(None, ge=1)
     """Steps between whole measurements with interval and samples; none: 5000, and once at the end."""
-    evaluate_tokens: int = Field(32768, ge=256)
-    """Held-out tokens of a look."""
+    evaluate_tokens: int | None = Field(None, ge=1)
+    """Held-out tokens of a look, in whole batches; none: a two-hundredth of the run's tokens, at most 32,768."""
     average: int = Field(1, ge=1)
     """The model is the mean of this many last checkpoints."""
     track: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
