@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def pretrain(
 
     Example: ownlm pretrain data=tinyshakespeare.txt size='depth 6' budget='3 min' --out out/shakespeare
     """
+    began = time.perf_counter()  # loading torch belongs to a budget of time
     from ownlm.pipeline.pretraining.pretrain import pretrain as run
     from ownlm.pipeline.pretraining.settings import PretrainSettings
 
@@ -41,7 +43,7 @@ def pretrain(
             out.print(f"[bold]{key}[/]  {told}")
         return
     resolved = config.load(PretrainSettings, config_file, overrides or ())
-    metrics = run(resolved.value, resolved.origins, folder, notice)
+    metrics = run(resolved.value, resolved.origins, folder, notice, began)
     if not metrics:  # a process that is not the first: that one speaks
         return
     if as_json:

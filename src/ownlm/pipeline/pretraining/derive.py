@@ -27,8 +27,8 @@ MAX_DEPTH = 64
 LOOKS = 10  # at held-out text in a short run
 LOOK_SHARE = 1 / 200  # of the run's tokens, each
 MOST_LOOKED = 32768  # tokens
-EAGER = 0.5  # time of a held-out token beside a trained one: forward only, but not compiled
-LOOKING = LOOKS * LOOK_SHARE * EAGER + 0.01  # time beside the training's own, with the writing of checkpoints
+EAGER = 1.0  # time of a held-out token beside a trained one: forward only, but not compiled
+LOOKING = LOOKS * LOOK_SHARE * EAGER + 0.03  # time beside the training's own, with the writing of checkpoints
 
 
 @dataclass(frozen=True, slots=True)

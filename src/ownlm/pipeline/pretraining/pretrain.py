@@ -31,11 +31,16 @@ from ownlm.train.tracking.log import RunLog
 
 
 def pretrain(
-    settings: PretrainSettings, origins: Mapping[str, str], out: Path, notice: Callable[[str], None]
+    settings: PretrainSettings,
+    origins: Mapping[str, str],
+    out: Path,
+    notice: Callable[[str], None],
+    began: float | None = None,
 ) -> dict[str, Any]:
-    """Train; returns the metrics of OUT/model ({} on processes other than the first). Raises UsageError for settings that
-    are not enough or not those the run began with, and what reading, training and saving raise."""
-    began = time.perf_counter()
+    """Train; returns the metrics of OUT/model ({} on processes other than the first). `began`: time.perf_counter() from
+    which a budget of time counts; None: now. Raises UsageError for settings that are not enough or not those the run
+    began with, and what reading, training and saving raise."""
+    began = time.perf_counter() if began is None else began
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as group:
         group.enter_context(place(settings))
