@@ -65,25 +65,18 @@ def tokens_per_second(gflops: float, hidden_size: int, flops_per_token: int) -> 
     return floor_peak(gflops) * 1e9 * efficiency(hidden_size) / flops_per_token
 
 
-# Share of the measured (not binned) peak that an eager float32 step reaches, by width, and what a layer costs besides
-# in dispatch. From runs on 2 cores of an AMD Zen 3: width 32 0.41, 128 and 192 0.62 to 0.65. Re-fit with bench/plan.py.
-STEP_SHARE = ((32, 0.41), (64, 0.52), (128, 0.62), (192, 0.65), (256, 0.68))
+# An eager float32 step in one thread: operations at a share of the measured (not binned) peak, and what calling them
+# costs whatever their size. Fitted to twelve runs of width 64 and 128 on an AMD Zen 3 (bench/plan.py; all within 10 %).
+STEP_SHARE = 0.553
+STEP_DISPATCH = 0.0041  # seconds a step
+LAYER_DISPATCH = 0.0099  # seconds a layer and step
 
 
 def step_seconds(gflops: float, config: ModelConfig, batch_tokens: int, context: int) -> float:
-    """Seconds of one optimizer step at a peak measured in the same minute; no bins, so nothing to build a plan on."""
-    widths, shares = zip(*STEP_SHARE, strict=True)
-    share = _interpolated(config.hidden_size, widths, shares)
-    return batch_tokens * count.flops_per_token(config, context) / (gflops * 1e9 * share)
-
-
-def _interpolated(width: int, widths: tuple[int, ...], shares: tuple[float, ...]) -> float:
-    """Linear between the widths, constant outside."""
-    if width <= widths[0] or width >= widths[-1]:
-        return shares[0] if width <= widths[0] else shares[-1]
-    upper = bisect.bisect_right(widths, width)
-    part = (width - widths[upper - 1]) / (widths[upper] - widths[upper - 1])
-    return shares[upper - 1] + part * (shares[upper] - shares[upper - 1])
+    """Seconds of one optimizer step at a peak measured in the same minute; no bins, so nothing to build a plan on. A
+    processor that calls operations faster or slower than ours is not covered where small layers make that the most."""
+    computing = batch_tokens * count.flops_per_token(config, context) / (gflops * 1e9 * STEP_SHARE)
+    return STEP_DISPATCH + LAYER_DISPATCH * config.num_layers + computing
 
 
 def quantities(machine: Machine, hidden_size: int) -> list[Quantity]:
