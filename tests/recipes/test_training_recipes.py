@@ -92,7 +92,7 @@ def test_common_crawl_to_model(tmp_path: Path) -> None:
     ]
     found = run("common_crawl_to_model.py", *trial, *SMALL, out=tmp_path / "own")
     steps = {row["step"]: row for row in found["funnel"]}
-    assert steps["extract"]["num_in"] == 60 and found["documents"] >= 5 and found["heldout_tokens"] > 0
+    assert steps["extract"]["num_in"] == 60 and found["documents"] >= 2 and found["heldout_tokens"] > 0
     assert (
         sum(sum(row["dropped"].values()) for row in found["funnel"])
         == steps["read"]["num_in"] - found["documents"]

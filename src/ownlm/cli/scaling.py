@@ -199,7 +199,7 @@ def optimal(
     for name, value in (("--budget", compute), ("--unique", unique), ("--inference", inference)):
         if value is not None and not value > 0:
             raise UsageError(
-                "A number of operations or tokens is above 0.", f"{name} {value:g}", "correct it"
+                "A number of operations or tokens must be positive.", f"{name} {value:g}", "correct it"
             )
     rows = summary.optima(compute, read_results(results) if results else None, unique, inference)
     if as_json:

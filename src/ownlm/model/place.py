@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-PLAIN_MAX_TOKENS = 1024
+PLAIN_MAX_TOKENS = 512
 """Up to this length attention is plain matrix products and a softmax, in blocks of queries (attention/grouped.py); beyond
 it, torch's flash kernel, whose backward on CPU takes longer (float32: 1.2 times at 512 tokens) but keeps no T x T scores.
 """

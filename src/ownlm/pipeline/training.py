@@ -156,7 +156,8 @@ def _steps(
         for last in records:
             if progress.count == 0 and last.step > 1:
                 progress.start_at(last.step - 1)
-            journey.log.write("step", stage=label, **asdict(last))
+            said = asdict(last)
+            journey.log.write("step", stage=label, note=said.pop("event"), **said)
             facts: dict[str, Any] = {
                 "loss": last.loss,
                 "tok/s": round(last.tokens_per_second),
