@@ -32,6 +32,11 @@ from ownlm.train.objectives.cross_entropy import IGNORE
 PLUS, EQUALS = 10, 11
 
 
+def places(number: torch.Tensor, n: int) -> torch.Tensor:
+    """number [B] -> its last n decimal places, the lowest first: [B, n]."""
+    return torch.stack([number // 10**i % 10 for i in range(n)], 1)
+
+
 def sums(digits: int, rows: int, seed: int, heldout: bool) -> Batch:
     """inputs [rows, 3 digits + 2]: a + b = c without its last digit, c backwards with digits + 1 places; targets only
     on c. A tenth of the pairs, chosen by a multiplicative hash, is held out: the two parts never share a pair."""
@@ -42,10 +47,8 @@ def sums(digits: int, rows: int, seed: int, heldout: bool) -> Batch:
         keep = (drawn[:, 0] * 10**digits + drawn[:, 1]) * 2654435761 % 2**32 // 2**16 % 10 == 0
         pairs = torch.cat([pairs, drawn[keep if heldout else ~keep]])
     a, b = pairs[:rows].unbind(1)
-    places = lambda number, n: torch.stack([number // 10**i % 10 for i in range(n)], 1)  # noqa: E731
-    sign = lambda token: torch.full((rows, 1), token)  # noqa: E731
-    answer = places(a + b, digits + 1)
-    text = torch.cat([places(a, digits), sign(PLUS), places(b, digits), sign(EQUALS), answer], 1)
+    plus, equals = torch.full((rows, 1), PLUS), torch.full((rows, 1), EQUALS)
+    text = torch.cat([places(a, digits), plus, places(b, digits), equals, places(a + b, digits + 1)], 1)
     targets = text[:, 1:].clone()
     targets[:, : 2 * digits + 1] = IGNORE
     return Batch(text[:, :-1].contiguous(), targets)

@@ -18,11 +18,13 @@ from ownlm import config
 from ownlm.errors import ArtifactError, DataError, OwnlmError, UsageError
 from ownlm.model.adapters import hf
 from ownlm.pipeline.assistant import open_generator
+from ownlm.pipeline.pretraining import measure
 from ownlm.pipeline.pretraining.pretrain import pretrain
 from ownlm.pipeline.pretraining.settings import Budget, PretrainSettings, budget, count
 from ownlm.records import Request, Sampling, complete
 from ownlm.runtime import artifact
 from ownlm.train import checkpoint
+from ownlm.train.config import TrainConfig
 
 STEPS = 12
 SMALL = {
@@ -176,6 +178,36 @@ def test_shards_are_read_where_they_are_and_a_foreign_tokenizer_is_refused(
         run(whole[0] / "data", tmp_path / "c", tokenizer=str(tmp_path / "b" / "data" / "tokenizer"))
 
 
+def test_a_model_is_led_back_to_its_shards(
+    text: Path, whole: tuple[Path, dict, list[str]], tmp_path: Path
+) -> None:
+    shards, model = artifact.read(whole[0] / "data"), artifact.read(whole[0] / "model")
+    assert model.inputs == {"shards": shards.digest} and model.licences == shards.licences == {"unknown": 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"vocab_size": 64}, {"tokenizer": "bpe"}, {"validation": "input.txt"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_for_text_is_refused_beside_shards(
+    text: Path, whole: tuple[Path, dict, list[str]], tmp_path: Path, changes: dict
+) -> None:
+    if "validation" in changes:
+        changes = {"validation": str(text)}
+    with pytest.raises(UsageError, match=f"(?s)already.*{next(iter(changes))}"):
+        run(whole[0] / "data", tmp_path, **changes)
+
+
+def test_what_cannot_be_read_is_counted(text: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "good.txt").write_text(text.read_text())
+    (folder / "bad.txt").write_bytes(bytes(range(256)) * 20)
+    _, told = run(folder, tmp_path / "out", budget="1 steps")
+    assert any("1 left out: " in line for line in told), told
+
+
 def test_the_model_speaks(whole: tuple[Path, dict, list[str]]) -> None:
     for folder in (whole[0], whole[0] / "model"):
         with open_generator(folder, raw=True) as generator:
@@ -194,6 +226,22 @@ def test_the_mean_of_the_last_checkpoints(text: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(
         weights(tmp_path / "model")["blocks.0.mixer.q.weight"], (last[0] + last[1]) / 2
     )
+
+
+def test_untrained_weights_are_no_part_of_a_mean(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 kept, 2 wanted"):  # step 0 and the last one are kept
+        run(text, tmp_path, average=2, train__checkpoint_steps=None)
+
+
+def test_a_warm_up_longer_than_the_trial_steps(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(
+        measure, "step_seconds", lambda model, batch_at, trial, *rest: seen.append(trial) or 1.0
+    )
+    metrics, _ = run(text, tmp_path, budget="40 s", train__warmup_steps=8)
+    assert len(seen) == 1 and 8 <= metrics["num_steps"] <= 40
 
 
 @pytest.mark.parametrize("objective", ["mlm", "spans", "diffusion"])

@@ -93,7 +93,9 @@ def test_the_worst_domain_gains(tmp_path: Path) -> None:
         )
         assert min(step.excess.values()) >= 0
     weights = doremi.write(tmp_path / "weights.json", steps)
-    assert weights["hard"] > 1 / 3 > weights["noise"]  # "easy" is soon learned, and near "hard" at so few steps
+    assert (
+        weights["hard"] > 1 / 3 > weights["noise"]
+    )  # "easy" is soon learned, and near "hard" at so few steps
     plain, chosen = (excess(trained(w, 1, tmp_path / n)) for n, w in (("a", uniform), ("b", weights)))
     assert max(chosen.values()) < max(plain.values()), (plain, chosen)
     # the file is what `mix` reads

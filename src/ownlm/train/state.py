@@ -27,7 +27,9 @@ class Keeper:
     def __init__(self, model: nn.Module, setup: Setup, config: TrainConfig, folder: Path,
                  notice: Callable[[str], None]) -> None:  # fmt: skip
         self.model, self.setup, self.config, self.folder, self.notice = model, setup, config, folder, notice
-        alone = isinstance(setup.layout, Alone) and setup.layout.num_processes == 1  # a sharded model of one process is still made of DTensors
+        alone = (
+            isinstance(setup.layout, Alone) and setup.layout.num_processes == 1
+        )  # a sharded model of one process is still made of DTensors
         if config.background_saves and not alone:
             notice("checkpoints are written in the foreground: several processes write theirs together")
         self.writer = Writer(config.background_saves and alone)

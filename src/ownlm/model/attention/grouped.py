@@ -22,7 +22,6 @@ from ownlm.model.layers import Norm
 from ownlm.model.place import Cache, Place
 from ownlm.model.position import Rope, rotate
 
-
 BLOCK_TOKENS = 64
 """R: queries of a block of `plain_attention`; an eighth of the text where that is more."""
 

@@ -2,8 +2,10 @@
 
 size     -> layers, widths           the dial of model/presets.py, at the depth whose count comes nearest
 context  -> 256 characters or bytes; 512 tokens, 1,024 from 60 M parameters, 2,048 from 300 M
-batch    -> 0.292 C^0.327 tokens     C training operations (DeepSeek-AI 2024, arXiv:2401.02954, equation 1), as a
-                                     power of two of windows, at least 8 and at most a twentieth of the text
+batch    -> 0.1 C^0.327 tokens       C training operations; the exponent is DeepSeek-AI's (2024, arXiv:2401.02954,
+                                     equation 1), the factor a third of theirs: at 2.4 M parameters 600,000 tokens in
+                                     batches of 2,048 ended .11 nats below batches of 4,096. A power of two of windows,
+                                     at least 4 and at most a twentieth of the text
 budget   -> steps                    for a time: measured on the first steps, see run.py
 rates    -> what each optimizer is published with (train/optimizers/table.py)
 """

@@ -5,6 +5,7 @@ Text becomes OUT/data (tokenizer, train and validation shards) once; shards are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ownlm.errors import DataError, UsageError
 from ownlm.pipeline.pretraining.settings import PretrainSettings
 from ownlm.records import Document, Drop
 from ownlm.runtime import artifact, files
-from ownlm.runtime.artifact import Stage
+from ownlm.runtime.artifact import Manifest, Stage
 from ownlm.tokenizer.load import load
 from ownlm.tokenizer.trainers import train as learn
 
@@ -33,6 +34,7 @@ class Inputs:
     tokenizer: Any
     tokenizer_folder: Path
     versions: dict[str, str]  # name -> digest of what was read
+    manifest: Manifest | None  # of the artifact that the shards are part of
 
     @property
     def bytes_per_token(self) -> float:
@@ -51,13 +53,14 @@ def gather(settings: PretrainSettings, out: Path, notice: Callable[[str], None])
         if settings.layout != "alone" and size > MOST_TEXT:
             raise UsageError("Several processes cannot wait for so much text to become tokens.", f"{settings.data}: {size:,} bytes",
                              "make token shards first: ownlm data run, then ownlm data shards")  # fmt: skip
-        manifest, _ = artifact.run(out, "data", "shards", {}, _text_config(settings), lambda stage: _write(settings, stage),
-                                   notice, watch=_watch(settings.data, settings.validation))  # fmt: skip
-        del manifest
+        artifact.run(out, "data", "shards", {}, _text_config(settings), lambda stage: _write(settings, stage, notice),
+                     notice, watch=_watch(settings.data, settings.validation))  # fmt: skip
         found = out / "data" / "train", out / "data" / "validation"
+    else:
+        _check_shards(settings)
     train_prefix, validation_prefix = found
-    if settings.validation is not None and _shards_at(settings.validation) is not None:
-        validation_prefix = _shards_at(settings.validation)[0]  # type: ignore[index]
+    if settings.validation is not None and (given := _shards_at(settings.validation)) is not None:
+        validation_prefix = given[0]
     if validation_prefix is None:
         raise UsageError("There is nothing to measure on.", f"{settings.data} has no held-out part",
                          "give validation=SHARDS, or make the shards with --heldout 0.05")  # fmt: skip
@@ -71,7 +74,23 @@ def gather(settings: PretrainSettings, out: Path, notice: Callable[[str], None])
             "give the tokenizer the shards were made with",
         )
     versions = {"train": train.digest, "validation": validation.digest, "tokenizer": files.sha256_file(folder / "tokenizer.json")}  # fmt: skip
-    return Inputs(train, validation, tokenizer, folder, versions)
+    manifest = artifact.read(train_prefix.parent) if (train_prefix.parent / artifact.NAME).is_file() else None
+    return Inputs(train, validation, tokenizer, folder, versions, manifest)
+
+
+def _check_shards(settings: PretrainSettings) -> None:
+    """What text would be turned into tokens by has no meaning where tokens are given."""
+    problems = []
+    if settings.vocab_size is not None:
+        problems.append(f"vocab_size = {settings.vocab_size}")
+    if settings.tokenizer is not None and not Path(settings.tokenizer).is_dir():
+        problems.append(f"tokenizer = {settings.tokenizer!r}, which is no folder")
+    if settings.validation is not None and _shards_at(settings.validation) is None:
+        problems.append(f"validation = {settings.validation}, which holds no shards")
+    if problems:
+        raise UsageError(
+            "The data are token shards already.", "; ".join(problems), "leave these out, or give text"
+        )
 
 
 def _shards_at(path: Path) -> tuple[Path, Path | None] | None:
@@ -111,18 +130,27 @@ def _watch(*paths: Path | None) -> list[list[Any]]:
     return found
 
 
-def _texts(path: Path) -> list[Document]:
-    documents = [item for item in read.read([path]) if not isinstance(item, Drop)]
+def _texts(path: Path, notice: Callable[[str], None]) -> list[Document]:
+    """Its documents; what could not be read is counted by reason and told."""
+    documents: list[Document] = []
+    drops: Counter[str] = Counter()
+    for item in read.read([path]):
+        if isinstance(item, Drop):
+            drops[item.reason] += 1
+        else:
+            documents.append(item)
+    for reason, count in drops.most_common():
+        notice(f"{path}: {count} left out: {reason}")
     if not documents:
         raise DataError("There is no text to train on.", str(path), "give a file or folder with text")
     return documents
 
 
-def _write(settings: PretrainSettings, stage: Stage) -> None:
+def _write(settings: PretrainSettings, stage: Stage, notice: Callable[[str], None]) -> None:
     """Tokenizer and shards of the text: split first, so that the tokenizer has not seen what is held out either."""
     assert settings.data is not None
-    documents = _texts(settings.data)
-    held = _texts(settings.validation) if settings.validation is not None else None
+    documents = _texts(settings.data, notice)
+    held = _texts(settings.validation, notice) if settings.validation is not None else None
     if held is None:
         documents, held = _split(documents, settings.validation_fraction)
     size = sum(len(document.text.encode()) for document in documents)

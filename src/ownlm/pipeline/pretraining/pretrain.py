@@ -73,6 +73,8 @@ def _train(run: Run, log: RunLog | None, notice: Callable[[str], None]) -> StepR
     looks = max(1, looked // batch_tokens)
     last = None
     objective = run.learning.objective
+    if run.layout.pipeline is not None:
+        notice("held-out text is measured at the end: no process of a pipeline has the whole model")
     with Progress("pretrain", total=num_steps, unit="steps") as progress:
         for last in loop.train(
             run.model, run.batch_at, run.config, run.folder, notice, objective, run.layout
@@ -129,7 +131,10 @@ def _finish(run: Run, log: RunLog, last: StepRecord | None) -> dict[str, Any]:
     (run.folder / "samples").mkdir(exist_ok=True)
     folder = run.folder / "checkpoints"
     if run.settings.average > 1 or run.layout.num_processes > 1:
-        paths = sorted(folder.glob("step-*[0-9]"))[-run.settings.average :]
+        saved = sorted(folder.glob("step-*[0-9]"), key=lambda path: int(path.name[5:]))
+        paths = [path for path in saved if int(path.name[5:])][
+            -run.settings.average :
+        ]  # step 0 has learned nothing
         if len(paths) < run.settings.average:
             raise UsageError("There are too few checkpoints to average.", f"{len(paths)} kept, {run.settings.average} wanted",
                              f"set train.keep_checkpoints={run.settings.average} or more, and train.checkpoint_steps")  # fmt: skip
@@ -146,10 +151,12 @@ def _finish(run: Run, log: RunLog, last: StepRecord | None) -> dict[str, Any]:
     def work(stage: Stage) -> None:
         _save(run, stage.folder)
         stage.metrics.update(metrics)
+        stage.licences.update({} if run.inputs.manifest is None else run.inputs.manifest.licences)
 
     config = {"settings": run.settings.model_dump(mode="json"), "plan": run.numbers, "versions": run.inputs.versions,
               "specials": {role: list(ids) for role, ids in run.learning.specials.ids.items()}}  # fmt: skip
-    manifest, _ = artifact.run(run.folder, "model", "model", {}, config, work, log.notice)
+    made_from = {} if run.inputs.manifest is None else {"shards": run.inputs.manifest}
+    manifest, _ = artifact.run(run.folder, "model", "model", made_from, config, work, log.notice)
     return dict(manifest.metrics)
 
 

@@ -90,7 +90,10 @@ def prepared(
             if settings.layout != "alone":
                 raise UsageError("A budget of time is for one process.", f"layout {settings.layout}, budget {settings.budget}",
                                  "give the budget in steps or tokens")  # fmt: skip
-            trial = TrainConfig(num_steps=measure.CALIBRATION_STEPS, seed=settings.seed, **given)
+            short = {
+                key: value for key, value in given.items() if key != "warmup_steps"
+            }  # may be longer than it
+            trial = TrainConfig(num_steps=measure.CALIBRATION_STEPS, seed=settings.seed, **short)
             seconds = measure.step_seconds(model, batch_at, trial, learning.objective, notice)
             measuring = derive.EAGER * found.validation.num_tokens / batch.value * seconds  # at the end
             left = (wanted.amount - (time.perf_counter() - began) - measuring) / (1 + derive.LOOKING)

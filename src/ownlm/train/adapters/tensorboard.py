@@ -20,8 +20,8 @@ class TensorBoard:
 
     def __init__(self, folder: Path, run_id: str, name: str) -> None:
         try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2  # type: ignore[import-not-found, unused-ignore]
-            from tensorboard.summary.writer import event_file_writer  # type: ignore[import-not-found, unused-ignore]
+            from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            from tensorboard.summary.writer import event_file_writer  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
             raise MissingDependency("TensorBoard is not installed.", str(error), "pip install 'ownlm[tensorboard]'") from error  # fmt: skip
         self._event, self._summary = event_pb2, summary_pb2

@@ -41,7 +41,9 @@ def explain(
     """One line on batch `number`, whose loss or norm was bad. Only where one is not finite is it computed again."""
     batch = batch_at(number)
     told = []
-    if not (math.isfinite(loss) and math.isfinite(norm)) and setup.layout.pipeline is None:  # a stage alone computes nothing
+    if (
+        not (math.isfinite(loss) and math.isfinite(norm)) and setup.layout.pipeline is None
+    ):  # a stage alone computes nothing
         found = next((origin for one in _pieces(model, setup, config, batch) if (origin := locate(model, one))), None)  # fmt: skip
         told.append("computed again, eager, everything is finite" if found is None else str(found))
     ordinary = [batch_at(place) for place in range(max(0, number - NUM_ORDINARY), number)]

@@ -43,7 +43,6 @@ class DataParallel:
 
     pipeline = None
 
-
     def __init__(self, model: nn.Module, group: Group = None, share_optimizer: bool = False,
                  bucket_bytes: int = BUCKET_BYTES) -> None:  # fmt: skip
         self.model, self.group, self.share_optimizer = model, group, share_optimizer
